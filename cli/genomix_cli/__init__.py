@@ -1,0 +1,1 @@
+"""L9: the command line: parse, call one function, print."""

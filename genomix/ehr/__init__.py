@@ -1,0 +1,1 @@
+"""L3: health records: cohort, labels, windows, codes, units, quality."""

@@ -1,0 +1,1 @@
+"""One feature family per file; the registry finds a module's ``FAMILY``."""

@@ -1,0 +1,1 @@
+"""L7: the report as a document: sections, charts, templates."""

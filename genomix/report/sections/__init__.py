@@ -1,0 +1,1 @@
+"""One report section per file; the registry finds a module's ``SECTION``."""

@@ -1,0 +1,1 @@
+"""L3: genotype mathematics: quality control, Hardy-Weinberg, kinship, principal components, scores."""

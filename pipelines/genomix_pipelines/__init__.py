@@ -1,0 +1,1 @@
+"""L8: the typed study, the stage graph, the local runner, the demo."""

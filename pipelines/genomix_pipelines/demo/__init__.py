@@ -1,0 +1,1 @@
+"""The demo study: real genotypes, SIMULATED health records and outcome."""

@@ -1,0 +1,1 @@
+"""One stage per file; the registry finds a module's ``STAGE``."""
