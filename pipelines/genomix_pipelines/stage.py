@@ -61,6 +61,21 @@ class StageContext:
         return stage in self.upstream
 
 
+def always(_study: Any) -> bool:
+    """Every plan holds the stage."""
+    return True
+
+
+def no_files(_study: Any, _target: str | None) -> dict[str, Path]:
+    """The stage reads no file of the user's."""
+    return {}
+
+
+def no_parameters(_study: Any, _target: str | None) -> dict[str, Any]:
+    """The stage has no parameters."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Stage:
     """One node of the graph (one per target when ``per_target``).
@@ -77,9 +92,9 @@ class Stage:
     """
 
     name: str
-    needs: tuple[str, ...]
-    wanted: Callable[[Any], bool]
-    files: Callable[[Any, str | None], dict[str, Path]]
-    parameters: Callable[[Any, str | None], dict[str, Any]]
     run: Callable[[StageContext], dict[str, Any]]
+    needs: tuple[str, ...] = ()
+    wanted: Callable[[Any], bool] = always
+    files: Callable[[Any, str | None], dict[str, Path]] = no_files
+    parameters: Callable[[Any, str | None], dict[str, Any]] = no_parameters
     per_target: bool = False

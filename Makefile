@@ -1,0 +1,53 @@
+# Everything runs in .venv, made here from Python 3.11 or later; nothing else is needed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= genomix-demo
+JOBS ?= 2
+
+.PHONY: demo test lint types contract check docs test-faults test-statistics test-full-demo benchmark clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.base: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/.base
+
+demo: $(VENV)/.base  ## run the main job on bundled data and print the path of the report
+	$(BIN)/genomix demo --out $(OUT)
+
+test: $(VENV)/.dev  ## the test suite (minutes; what takes longer has its own target below)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contract: $(VENV)/.dev  ## imports point down only
+	$(BIN)/lint-imports
+
+check: lint types contract test
+
+docs: $(VENV)/.dev  ## make the reference pages again from the code
+	$(BIN)/python docs/make_reference.py
+
+test-faults: $(VENV)/.dev  ## kill the demo study at every write and rename, and run it again
+	$(BIN)/python -m pytest -m slow tests/cli/test_demo_faults.py
+
+test-statistics: $(VENV)/.dev  ## what the demo must find, and must not find, over seeds fixed beforehand
+	$(BIN)/python -m pytest -n $(JOBS) -m slow tests/validation/test_demo_statistics.py
+
+benchmark: $(VENV)/.base
+	$(BIN)/python benchmarks/end_to_end.py
+
+clean:
+	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,364 @@
+"""The leakage certificate: computed checks on a study's matrix, and a plain statement of what they cannot prove.
+
+Each check returns one row of the CERTIFICATE frame. ``failed`` means that a leak was found; ``not provable`` that the
+data cannot show it either way; nothing is ``passed`` without having been computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from genomix.features.family import FeatureFamily, FeatureInputs, Options
+from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
+from genomix.features.split import crossing_kinship
+from genomix.provenance import canonical_json
+from genomix.schemas.results import CERTIFICATE
+
+SEPARATES_ALONE = 0.95
+"""A single column whose AUROC (either direction) or |correlation| exceeds this may encode the outcome."""
+
+
+class Check(NamedTuple):
+    """One line of the certificate."""
+
+    check: str
+    status: str
+    claim: str
+    found: str
+
+
+def certify(
+    matrix: FeatureMatrix,
+    families: Mapping[str, FeatureFamily],
+    options: Mapping[str, Options],
+    inputs: FeatureInputs,
+    *,
+    binary: bool,
+    kinship: pl.DataFrame | None,
+    kinship_threshold: float | None,
+    imputed_from: Mapping[int, RowArray] | None = None,
+    outcome_codes: tuple[str, ...] = (),
+    score_cohorts: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Run every check and return the CERTIFICATE frame.
+
+    Parameters
+    ----------
+    matrix, families, options, inputs: as given to and returned by ``assemble``.
+    kinship: pairs (schema KINSHIP), None without genotypes. kinship_threshold: what the split promised to keep
+        together, None when the study's population allows no such split.
+    imputed_from: per fold, the rows that the linear model's imputer and scaler learned from.
+    outcome_codes: regular expressions of the codes that define the outcome. score_cohorts: discovery cohorts by score.
+    """
+    checks = [
+        availability(matrix),
+        later_events_change_nothing(matrix, families, options, inputs),
+        date_only_records(inputs.events),
+        subjects_disjoint(matrix),
+        kin_disjoint(matrix, inputs.sample_of_row, kinship, kinship_threshold),
+        learned_from_training(matrix, families, options, inputs),
+        imputed_from_training(matrix, imputed_from),
+        columns_that_encode(matrix, binary=binary),
+        outcome_code_as_feature(matrix, outcome_codes),
+        score_discovery(score_cohorts or {}),
+        given_columns(matrix),
+        stamps_at_source(inputs.events),
+    ]
+    return CERTIFICATE.validate(
+        pl.DataFrame(checks, schema=[(c.name, c.dtype) for c in CERTIFICATE.columns], orient="row")
+    )
+
+
+def availability(matrix: FeatureMatrix) -> Check:
+    """Check that no feature read a record that became available after its prediction time."""
+    claim = "Every record behind a feature was available at or before the prediction time."
+    columns = all_columns(matrix)
+    lags = columns.filter(pl.col("smallest_lag_days").is_not_null())
+    if not lags.height:
+        return Check("availability", "not applicable", claim, "No feature is made from dated records.")
+    late = lags.filter(pl.col("smallest_lag_days") < 0)
+    smallest = float(lags["smallest_lag_days"].to_numpy().min())
+    if late.height:
+        names = _names(late["name"].to_list())
+        return Check(
+            "availability", "failed", claim, f"{late.height} of {lags.height} features use later records: {names}."
+        )
+    found = f"{lags.height} features; the latest record was available {smallest:.6g} days before its prediction time."
+    return Check("availability", "passed", claim, found)
+
+
+def later_events_change_nothing(
+    matrix: FeatureMatrix,
+    families: Mapping[str, FeatureFamily],
+    options: Mapping[str, Options],
+    inputs: FeatureInputs,
+) -> Check:
+    """Recompute each subject's first and last row without any event known later, and compare with the matrix."""
+    claim = "Features recomputed without any record that happened or became available later are the same."
+    dated = {n: f for n, f in families.items() if "records" in f.needs}
+    if inputs.events is None or not dated:
+        return Check("later_events", "not applicable", claim, "No feature is made from dated records.")
+    compared, changed = 0, set[str]()
+    picks = {tuple(_one_row_per_subject(inputs.index, pick).tolist()) for pick in ("first", "last")}
+    for rows in (np.array(pick, dtype=np.int64) for pick in sorted(picks)):
+        cut = replace(inputs, events=_events_known_at(inputs.events, inputs.index[rows]))
+        for name, family in dated.items():
+            again = family.compute(cut, options.get(name, {}))
+            for block in (matrix.block, *(fold.block for fold in matrix.folds)):
+                used = block.select(block.columns.filter(pl.col("family") == name)["name"].to_list())
+                compared += len(rows) * used.values.shape[1]
+                changed |= set(_differences(used, again, rows))
+    if changed:
+        return Check("later_events", "failed", claim, f"Values changed in: {_names(sorted(changed))}.")
+    return Check("later_events", "passed", claim, f"{compared} values were recomputed and none changed.")
+
+
+def _one_row_per_subject(index: pl.DataFrame, pick: str) -> RowArray:
+    ordered = index.sort("subject_id", "prediction_time", "row")
+    keep = "first" if pick == "first" else "last"
+    return np.sort(ordered.unique("subject_id", keep=keep, maintain_order=True)["row"].to_numpy()).astype(np.int64)
+
+
+def _events_known_at(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
+    limits = index.select("subject_id", pl.col("prediction_time").alias("_limit"))
+    known = (pl.col("time").is_null() | (pl.col("time") <= pl.col("_limit"))) & (
+        pl.col("available_time").is_null() | (pl.col("available_time") <= pl.col("_limit"))
+    )
+    joined = events.join(limits, on="subject_id", how="left", maintain_order="left")
+    return joined.filter(known | pl.col("_limit").is_null()).drop("_limit")
+
+
+def _differences(whole: FeatureBlock, again: FeatureBlock, rows: RowArray) -> list[str]:
+    """Name the columns whose values differ at ``rows``; a column that vanished must have been empty there."""
+    position = {name: i for i, name in enumerate(again.columns["name"].to_list())}
+    changed = []
+    for i, (name, aggregation) in enumerate(whole.columns.select("name", "aggregation").iter_rows()):
+        before = whole.values[rows, i]
+        if name in position:
+            same = np.array_equal(before, again.values[rows, position[name]], equal_nan=True)
+        else:
+            same = bool(np.all(np.isnan(before) | (before == 0)))
+        if not same:
+            changed.append(f"{name} ({aggregation})" if aggregation else name)
+    return changed
+
+
+def date_only_records(events: pl.DataFrame | None) -> Check:
+    """Check that records with a date but no time count from the end of their day."""
+    claim = "A record with a date but no time of day counts from the end of that day."
+    if events is None:
+        return Check("date_only", "not applicable", claim, "The study has no dated records.")
+    days = events.filter(pl.col("time_precision") == "day")
+    early = days.filter(
+        pl.col("available_time").is_null()
+        | (
+            pl.col("available_time")
+            < pl.col("time").dt.truncate("1d") + pl.duration(days=1) - pl.duration(microseconds=1)
+        )
+    )
+    if early.height:
+        return Check("date_only", "failed", claim, f"{early.height} of {days.height} date-only records count earlier.")
+    return Check("date_only", "passed", claim, f"All {days.height} date-only records of {events.height} do.")
+
+
+def subjects_disjoint(matrix: FeatureMatrix) -> Check:
+    """Check that no subject has rows on both sides of a split."""
+    claim = "Nobody is both in training (or tuning) and held out."
+    both = 0
+    for k in range(len(matrix.folds)):
+        fitted = matrix.index[matrix.rows(k, "train", "tuning")]["subject_id"]
+        held_out = matrix.index[matrix.rows(k, "held_out")]["subject_id"]
+        both += len(set(fitted.to_list()) & set(held_out.to_list()))
+    n = matrix.index["subject_id"].n_unique()
+    if both:
+        return Check(
+            "subjects_disjoint", "failed", claim, f"{both} people stand on both sides ({len(matrix.folds)} folds)."
+        )
+    return Check(
+        "subjects_disjoint", "passed", claim, f"{n} people in {len(matrix.folds)} fold(s); none on both sides."
+    )
+
+
+def kin_disjoint(
+    matrix: FeatureMatrix, sample_of_row: RowArray | None, kinship: pl.DataFrame | None, threshold: float | None
+) -> Check:
+    """Measure the kinship that crosses the split, and check it against what the split promised."""
+    claim = "Close relatives are never on both sides of the split."
+    if kinship is None or sample_of_row is None:
+        return Check("kin_disjoint", "not provable", claim, "Without genotypes relatives cannot be found.")
+    worst: list[Any] = []
+    for k in range(len(matrix.folds)):
+        worst.append(
+            crossing_kinship(kinship, sample_of_row, matrix.rows(k, "train", "tuning"), matrix.rows(k, "held_out"))
+        )
+    maximum = max((w.maximum for w in worst if w.maximum is not None), default=None)
+    counts = f"{sum(w.pairs_0177 for w in worst)} pairs above 0.177, {sum(w.pairs_0088 for w in worst)} above 0.0884"
+    counts += f", {sum(w.pairs_0044 for w in worst)} above 0.0442, over {len(worst)} fold(s)"
+    found = f"Largest kinship that crosses: {'none above 0.0442' if maximum is None else f'{maximum:.4f}'}; {counts}."
+    if threshold is None:
+        return Check(
+            "kin_disjoint", "not provable", claim, "No split without relatives exists in this population. " + found
+        )
+    status = "failed" if maximum is not None and maximum > threshold else "passed"
+    return Check("kin_disjoint", status, f"{claim} (threshold {threshold:g})", found)
+
+
+def learned_from_training(
+    matrix: FeatureMatrix,
+    families: Mapping[str, FeatureFamily],
+    options: Mapping[str, Options],
+    inputs: FeatureInputs,
+) -> Check:
+    """Fit every learning family again on training rows only and compare what it learned, to the last digit."""
+    claim = "Everything that features learned, they learned from training rows only."
+    learning = {n: f for n, f in families.items() if f.learns}
+    if not learning:
+        return Check("learned_from_training", "not applicable", claim, "No feature learns from rows.")
+    problems: list[str] = []
+    for k, fold in enumerate(matrix.folds):
+        train = matrix.rows(k, "train")
+        for name, family in learning.items():
+            if not set(fold.learned_from.get(name, np.array([-1])).tolist()) <= set(train.tolist()):
+                problems.append(f"{name} says that it read other rows in fold {k}")
+                continue
+            block = family.compute(inputs, options.get(name, {}))
+            again = family.fit(block, inputs, options.get(name, {}), train)
+            if canonical_json(again) != canonical_json(fold.learned.get(name)):
+                problems.append(f"{name} learned something else in fold {k}")
+    if problems:
+        return Check("learned_from_training", "failed", claim, "; ".join(problems) + ".")
+    found = f"{', '.join(sorted(learning))}: learned again on training rows of {len(matrix.folds)} fold(s), identical."
+    return Check("learned_from_training", "passed", claim, found)
+
+
+def imputed_from_training(matrix: FeatureMatrix, imputed_from: Mapping[int, RowArray] | None) -> Check:
+    """Check the rows that the linear model's imputer and scaler learned from."""
+    claim = "Missing values were filled and columns scaled by figures of training rows only."
+    if imputed_from is None:
+        return Check("imputed_from_training", "not applicable", claim, "No model of this study fills missing values.")
+    wrong = [k for k, rows in imputed_from.items() if not set(rows.tolist()) <= set(matrix.rows(k, "train").tolist())]
+    if wrong:
+        return Check("imputed_from_training", "failed", claim, f"Other rows were read in fold(s) {_names(wrong)}.")
+    return Check("imputed_from_training", "passed", claim, f"Checked in {len(imputed_from)} fold(s).")
+
+
+def columns_that_encode(matrix: FeatureMatrix, *, binary: bool) -> Check:
+    """Look for a column that alone separates the outcome, by its values or by being missing (training rows)."""
+    claim = "No single column gives the outcome away."
+    strongest, name = 0.0, ""
+    suspects: set[str] = set()
+    for k in range(len(matrix.folds)):
+        rows = matrix.rows(k, "train")
+        block, labels = matrix.for_fold(k), matrix.labels[rows]
+        strength = column_strength(block.values[rows], labels, binary=binary)
+        for column, value in zip(block.columns["name"].to_list(), strength.tolist(), strict=True):
+            if value > strongest:
+                strongest, name = value, column
+            if value > SEPARATES_ALONE:
+                suspects.add(column)
+    measure = "AUROC" if binary else "absolute correlation"
+    if suspects:
+        return Check(
+            "columns_that_encode", "failed", claim, f"{measure} above {SEPARATES_ALONE}: {_names(sorted(suspects))}."
+        )
+    return Check(
+        "columns_that_encode", "passed", claim, f"Strongest single column: {name or 'none'}, {measure} {strongest:.2f}."
+    )
+
+
+def column_strength(
+    values: npt.NDArray[np.float32], labels: npt.NDArray[np.float64], *, binary: bool
+) -> npt.NDArray[np.float64]:
+    """Return each column's strength alone: max(AUROC, 1 − AUROC), or |Pearson r|; of value or of missingness.
+
+    Values missing on a row are left out of the value's strength; fewer than 10 rows, or one class, give 0.
+    """
+    strength = np.zeros(values.shape[1])
+    for j in range(values.shape[1]):
+        present = ~np.isnan(values[:, j])
+        strength[j] = max(
+            _strength(values[present, j].astype(np.float64), labels[present], binary),
+            _strength(present.astype(np.float64), labels, binary),
+        )
+    return strength
+
+
+def _strength(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], binary: bool) -> float:
+    if len(x) < 10 or x.min() == x.max() or y.min() == y.max():
+        return 0.0
+    if not binary:
+        return abs(float(np.corrcoef(x, y)[0, 1]))
+    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    midranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    n1 = float((y == 1).sum())
+    auroc = (midranks[y == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1))
+    return float(max(auroc, 1 - auroc))
+
+
+def outcome_code_as_feature(matrix: FeatureMatrix, outcome_codes: tuple[str, ...]) -> Check:
+    """List features made from the codes that define the outcome: earlier episodes, or the outcome recorded early."""
+    claim = "No feature is made from a code that defines the outcome."
+    if not outcome_codes:
+        return Check("outcome_code", "not applicable", claim, "The outcome is not defined by codes.")
+    columns = all_columns(matrix).filter(pl.col("code").is_not_null())
+    found = sorted(
+        {n for pattern in outcome_codes for n in columns.filter(pl.col("code").str.contains(pattern))["name"]}
+    )
+    if found:
+        return Check(
+            "outcome_code", "not provable", claim, f"Made from outcome codes before prediction: {_names(found)}."
+        )
+    return Check("outcome_code", "passed", claim, f"None of {columns.height} features with a code is.")
+
+
+def score_discovery(cohorts: Mapping[str, str]) -> Check:
+    """State whether a score's discovery cohorts overlap the study's people, as far as the study declares it."""
+    claim = "No polygenic score was trained on the study's own people."
+    if not cohorts:
+        return Check("score_discovery", "not applicable", claim, "The study uses no score.")
+    overlapping = sorted(n for n, c in cohorts.items() if c == "overlaps")
+    unknown = sorted(n for n, c in cohorts.items() if c == "unknown")
+    if overlapping:
+        return Check("score_discovery", "failed", claim, f"Declared to overlap: {_names(overlapping)}.")
+    if unknown:
+        return Check("score_discovery", "not provable", claim, f"Discovery cohorts not declared: {_names(unknown)}.")
+    return Check("score_discovery", "passed", claim, "The study declares no overlap (declared, not computed).")
+
+
+def given_columns(matrix: FeatureMatrix) -> Check:
+    """Name the columns that came ready-made: what they were fitted on cannot be seen from here."""
+    claim = "Columns that the study was given ready-made were not fitted on held-out people."
+    names = all_columns(matrix).filter(pl.col("source") == "table")["name"].to_list()
+    if not names:
+        return Check("given_columns", "not applicable", claim, "Every feature was made here.")
+    return Check("given_columns", "not provable", claim, f"Made elsewhere: {_names(names)}.")
+
+
+def stamps_at_source(events: pl.DataFrame | None) -> Check:
+    """Say what no recomputation can show: a stamp that is wrong at the source."""
+    claim = "The time stamps at the source are right."
+    if events is None:
+        return Check("stamps_at_source", "not applicable", claim, "The study has no dated records.")
+    found = "A record stamped before it was really known cannot be found by computation; review the availability rules."
+    return Check("stamps_at_source", "not provable", claim, found)
+
+
+def all_columns(matrix: FeatureMatrix) -> pl.DataFrame:
+    """Return the dictionary of every column of every fold, one row per name, the smallest lag over folds."""
+    frames = [matrix.block.columns, *(fold.block.columns for fold in matrix.folds)]
+    return (
+        pl.concat(frames)
+        .sort("name", "smallest_lag_days", nulls_last=True)
+        .unique("name", keep="first", maintain_order=True)
+    )
+
+
+def _names(names: list[Any], most: int = 10) -> str:
+    shown = ", ".join(str(n) for n in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
