@@ -39,6 +39,8 @@ else:
         try:
             import cupy
             assert int(cupy.arange(4).sum()) == 6
+        except ModuleNotFoundError as error:
+            answer["reason"] = f"a GPU is there but the package {error.name} is missing"
         except Exception as error:
             answer["reason"] = f"the GPU is there but a first operation failed: {type(error).__name__}"
         else:
@@ -108,7 +110,7 @@ def probe_cuda(timeout_seconds: float = 60.0) -> CudaProbe:
     """Probe CUDA in a subprocess; never raises, never touches CUDA in this process."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=timeout_seconds, check=False
+            [sys.executable, "-P", "-c", _PROBE], capture_output=True, text=True, timeout=timeout_seconds, check=False
         )
         found = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:

@@ -168,4 +168,4 @@ EXIT_CODES: dict[int, str] = {0: "success", 1: "internal error (a bug: please re
         InputNotFoundError, FormatError, TruncatedInputError, LinkError, LabelError, ConfigError, OutputError,
         LockedError, DeviceError, LeakageError, IntegrityError, MissingDependencyError, StrictError,
     )
-} | {130: "interrupted"}  # fmt: skip
+} | {130: "interrupted", 141: "the reader of the output went away", 143: "terminated"}  # fmt: skip

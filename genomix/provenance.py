@@ -13,14 +13,15 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from genomix.errors import InputNotFoundError, OutputError
+from genomix.errors import GenomixError, InputNotFoundError, IntegrityError, OutputError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -46,17 +47,17 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_tree(path: Path) -> str:
+def sha256_tree(path: Path, *, hash_file: Callable[[Path], str] = sha256_file) -> str:
     """Return one SHA-256 over a file, or over every file of a folder with its relative name.
 
-    Temporary names are skipped; the order of the file system does not matter.
+    Temporary names are skipped; the order of the file system does not matter. ``hash_file`` may remember hashes.
     """
     if path.is_file():
-        return sha256_file(path)
+        return hash_file(path)
     if not path.is_dir():
         raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     files = sorted(p for p in path.rglob("*") if p.is_file() and not is_temporary(p.relative_to(path)))
-    rows = [[p.relative_to(path).as_posix(), sha256_file(p)] for p in files]
+    rows = [[p.relative_to(path).as_posix(), hash_file(p)] for p in files]
     return sha256_bytes(canonical_json(rows))
 
 
@@ -100,17 +101,25 @@ def python_version() -> str:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; rename it onto ``target`` when the block succeeds.
 
-    On any exception the temporary is removed and an earlier ``target`` stays as it was.
+    On any exception the temporary is removed and an earlier ``target`` stays as it was. A link is followed; a device
+    or pipe (``/dev/stdout``) is written to, never replaced.
 
     Raises
     ------
     OutputError: when the folder cannot be made or the disk is full.
     """
-    with _output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(target):
+        special = target.exists() and not target.is_file() and not target.is_dir()
+        if not special:
+            target = target.resolve() if target.is_symlink() else target
+            target.parent.mkdir(parents=True, exist_ok=True)
+    if special:
+        with _copied_into(target) as temporary:
+            yield temporary
+        return
     temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{''.join(target.suffixes[-2:])}"
     try:
-        with _output_errors(target):
+        with output_errors(target):
             yield temporary
             _flush_file(temporary)
             temporary.replace(target)
@@ -120,25 +129,44 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _copied_into(target: Path) -> Iterator[Path]:
+    """Yield a temporary path elsewhere; copy its bytes into a device or pipe when the block succeeds."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
+        temporary = Path(folder) / f"content{''.join(target.suffixes[-2:])}"
+        with output_errors(target):
+            yield temporary
+            with temporary.open("rb") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+
+
+@contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; rename it onto ``target`` when the block succeeds.
 
     ``target`` must not exist: a complete folder is never changed.
     """
-    with _output_errors(target):
+    with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         temporary.mkdir()
     try:
-        with _output_errors(target):
+        with output_errors(target):
             yield temporary
-            for path in sorted(temporary.rglob("*")):
-                if path.is_file():
-                    _flush_file(path)
+            flush_tree(temporary)
             temporary.rename(target)
             _flush_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_tree(folder: Path) -> None:
+    """Flush every file and folder below ``folder``, and ``folder`` itself, to disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            _flush_file(path)
+        elif path.is_dir():
+            _flush_directory(path)
+    _flush_directory(folder)
 
 
 def write_bytes(target: Path, data: bytes) -> None:
@@ -154,21 +182,30 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that genomix wrote."""
+    """Read a JSON file that genomix wrote.
+
+    Raises
+    ------
+    InputNotFoundError: when it cannot be read.
+    IntegrityError: when it is not JSON: genomix writes it whole or not at all, so something else changed it.
+    """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise InputNotFoundError(f"cannot read {path.name}: {error.strerror}", where=str(path)) from error
+    except ValueError as error:
+        raise IntegrityError(f"{path.name} is not valid JSON: it was damaged or edited", where=str(path)) from error
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Write ``manifest.json`` into a folder: ``content`` plus the SHA-256 of every other file."""
+    own = folder / "manifest.json"
     files = {
         p.relative_to(folder).as_posix(): sha256_file(p)
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != "manifest.json" and not is_temporary(p.relative_to(folder))
+        if p.is_file() and p != own and not is_temporary(p.relative_to(folder))
     }
-    write_json(folder / "manifest.json", {**content, "files": files})
+    write_json(own, {**content, "files": files})
 
 
 def _flush_file(path: Path) -> None:
@@ -187,27 +224,53 @@ def _flush_directory(path: Path) -> None:
 _OUTPUT_HINTS = {
     errno.ENOSPC: "free space or choose another output folder",
     errno.EDQUOT: "your quota is used up: choose another output folder",
+    errno.EFBIG: "the file system or ulimit -f forbids so large a file: choose another output folder",
     errno.ENOTDIR: "a part of the output path is a file; choose another one",
     errno.EEXIST: "a file has the name of a folder that is needed; choose another output path",
     errno.EISDIR: "the output is a folder; name a file in it",
+    errno.ENAMETOOLONG: "choose a shorter output path",
     errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "the file system is read-only; choose another output folder",
 }
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn a failure to write ``target``, or anything beside or below it, into an :class:`OutputError`.
+
+    A failure that names a file elsewhere (an input that may not be read) passes unchanged; a full disk never does.
+    """
     try:
         yield
-    except OSError as error:
-        number = error.errno if error.errno is not None else _guess_errno(str(error))
-        if number not in _OUTPUT_HINTS:
+    except GenomixError:
+        raise
+    except Exception as error:
+        number = no_room(error) or (error.errno if isinstance(error, OSError) else None)
+        if number not in _OUTPUT_HINTS or (number not in _NO_ROOM and not _concerns(error, target)):
             raise
         raise OutputError(
             f"cannot write {target.name}: {os.strerror(number)}", where=str(target), hint=_OUTPUT_HINTS[number]
         ) from error
 
 
-def _guess_errno(text: str) -> int:
-    """Native writers (Polars, Arrow) put the operating system's words, not its number, into their exceptions."""
-    return errno.ENOSPC if "No space left" in text or "os error 28" in text else 0
+def no_room(error: BaseException) -> int | None:
+    """Return the error number when an exception says that there is no room to write, else None.
+
+    Native writers (Polars, Arrow, XGBoost) put the operating system's words, not its number, into their exceptions.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None:
+        return number if number in _NO_ROOM else None
+    text = str(error)
+    return errno.ENOSPC if "No space left on device" in text or "os error 28" in text else None
+
+
+def _concerns(error: BaseException, target: Path) -> bool:
+    """Say whether an operating system error names the target, a folder on the way to it, or a temporary of ours."""
+    names = (getattr(error, "filename", None), getattr(error, "filename2", None))
+    paths = [Path(os.fsdecode(n)).absolute() for n in names if isinstance(n, str | bytes | os.PathLike)]
+    wanted = target.absolute()
+    return not paths or any(p == wanted or wanted in p.parents or p in wanted.parents or is_temporary(p) for p in paths)

@@ -19,6 +19,7 @@ from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
 from genomix.features.split import crossing_kinship
 from genomix.provenance import canonical_json
 from genomix.schemas.results import CERTIFICATE
+from genomix.variants.kinship import DEGREES
 
 SEPARATES_ALONE = 0.95
 """A single column whose AUROC (either direction) or |correlation| exceeds this may encode the outcome."""
@@ -198,8 +199,8 @@ def kin_disjoint(
             crossing_kinship(kinship, sample_of_row, matrix.rows(k, "train", "tuning"), matrix.rows(k, "held_out"))
         )
     maximum = max((w.maximum for w in worst if w.maximum is not None), default=None)
-    counts = f"{sum(w.pairs_0177 for w in worst)} pairs above 0.177, {sum(w.pairs_0088 for w in worst)} above 0.0884"
-    counts += f", {sum(w.pairs_0044 for w in worst)} above 0.0442, over {len(worst)} fold(s)"
+    counts = ", ".join(f"{sum(w.counts[degree] for w in worst)} pairs above {cut:g}" for degree, cut in DEGREES.items())
+    counts += f", over {len(worst)} fold(s)"
     found = f"Largest kinship that crosses: {'none above 0.0442' if maximum is None else f'{maximum:.4f}'}; {counts}."
     if threshold is None:
         return Check(

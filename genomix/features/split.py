@@ -7,7 +7,7 @@ strata. That keeps class balance with groups of any size and needs no retries.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,9 @@ import polars as pl
 
 from genomix.errors import ConfigError, LabelError
 from genomix.features.matrix import RowArray
+from genomix.variants import relatives
 
 Design = Literal["holdout", "cross_validation"]
-
-
-class CrossingKinship(NamedTuple):
-    """Pairs of relatives with one member in training (or tuning) and the other held out."""
-
-    maximum: float | None
-    pairs_0177: int
-    pairs_0088: int
-    pairs_0044: int
 
 
 def assign_parts(units: RowArray, strata: RowArray, *, shares: tuple[float, ...], seed: int) -> npt.NDArray[np.int64]:
@@ -128,7 +120,7 @@ def merge_groups(subject_of_row: RowArray, group_of_row: RowArray) -> RowArray:
 
 def crossing_kinship(
     pairs: pl.DataFrame, sample_of_row: RowArray, train: RowArray, held_out: RowArray
-) -> CrossingKinship:
+) -> relatives.CrossingKinship:
     """Measure the kinship between training (or tuning) and held-out people.
 
     Parameters
@@ -136,14 +128,5 @@ def crossing_kinship(
     pairs: schema KINSHIP, every pair from some low coefficient upwards (0.0442 finds third degree).
     sample_of_row: sample of each row, -1 for none. train, held_out: row numbers.
     """
-    left = set(sample_of_row[train][sample_of_row[train] >= 0].tolist())
-    right = set(sample_of_row[held_out][sample_of_row[held_out] >= 0].tolist())
-    a, b = pl.col("sample_a"), pl.col("sample_b")
-    one, other = sorted(left), sorted(right)
-    crossing = pairs.filter((a.is_in(one) & b.is_in(other)) | (a.is_in(other) & b.is_in(one)))["kinship"].to_numpy()
-    return CrossingKinship(
-        maximum=float(crossing.max()) if len(crossing) else None,
-        pairs_0177=int((crossing > 0.177).sum()),
-        pairs_0088=int((crossing > 0.0884).sum()),
-        pairs_0044=int((crossing > 0.0442).sum()),
-    )
+    sides = [sample_of_row[rows][sample_of_row[rows] >= 0] for rows in (train, held_out)]
+    return relatives.crossing_kinship(pairs, *sides)

@@ -41,9 +41,8 @@ def execute(study: Study, out: Path, *, device: Device, strict: bool = False, **
     result = run_study(study, out, device=device, threads=study.compute.threads, **options)
     if options.get("dry_run"):
         return Outcome(result, None, ())
-    folders = {node.key: out / "stages" / node.stage.name / node.hash for node in result.nodes}
-    publish(folders["report"], out)
-    failed = failed_checks([f for key, f in folders.items() if key.split("[")[0] == "certificate"])
+    publish(result.folder("report"), out)
+    failed = failed_checks([node.folder for node in result.nodes if node.stage == "certificate"])
     if failed and strict:
         raise LeakageError(
             f"the leakage certificate failed: {', '.join(failed)}",

@@ -50,7 +50,6 @@ class VariantThresholds(Section):
     variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.95
     minor_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
     hwe_p: Annotated[float, Field(ge=0, le=1)] = 1e-6
-    hwe_within: str | None = None
     sample_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.95
     heterozygosity_sd: Annotated[float, Field(gt=0)] | None = None
     check_sex: bool = True
@@ -60,7 +59,7 @@ class GenotypesSection(Section):
     """[genotypes]: a VCF, BCF, PLINK 1 or PLINK 2 fileset."""
 
     path: Path
-    build: Literal["GRCh37", "GRCh38", "GRCm37", "GRCm38", "GRCm39"] | None = None
+    build: Literal["GRCh37", "GRCh38"] | None = None
     sample_info: Path | None = None
     ancestry_column: str | None = None
     half_call: Literal["missing", "reference", "error"] = "missing"
@@ -141,10 +140,11 @@ class RecordWindowsSection(Section):
     windows: Annotated[tuple[Annotated[str, Field(pattern=WINDOW)], ...], Field(min_length=1)] = ("365d", "full")
     numeric: tuple[str, ...] = ("last", "mean")
     counts: tuple[str, ...] = ("count",)
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
     code_depth: Annotated[int, Field(ge=1)] | None = None
     min_subjects: Annotated[int, Field(ge=1)] = 20
+    static: bool = True
 
 
 class AncestrySection(Section):
@@ -306,6 +306,20 @@ def fileset_files(path: Path) -> list[Path]:
         if all(f.exists() for f in files):
             return files
     return [path] if path.exists() else []
+
+
+def stated_parameters(study: Study) -> dict[str, Any]:
+    """Return what the study states, as JSON-able values, with every path reduced to its file's name."""
+    result: dict[str, Any] = _without_folders(study.model_dump())
+    return result
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, dict):
+        return {k: _without_folders(v) for k, v in value.items()}
+    return [_without_folders(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def _resolve(study: Study, path: Path) -> Study:

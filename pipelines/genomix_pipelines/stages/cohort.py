@@ -7,14 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from genomix.ehr.aces import load_task
+from genomix.ehr.aces import read_task
 from genomix.ehr.cohort import extract_cohort
+from genomix.ehr.task import Task
 from genomix.errors import ConfigError, LinkError
 from genomix.io.tables import Phenotypes, read_bimbam_phenotypes, read_expression_bed, read_phenotype_table
 from genomix.provenance import write_json
 from genomix.schemas.people import FLOW, LABELS
 from genomix_pipelines.stage import Stage, StageContext
+from genomix_pipelines.stage_inputs import read_events
 from genomix_pipelines.study import Study
+
+MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
@@ -28,7 +32,7 @@ def files(study: Study, _target: str | None) -> dict[str, Path]:
 def parameters(study: Study, target: str | None) -> dict[str, Any]:
     """Return what determines the labels, beside the files."""
     if study.phenotype is None:
-        return {"seed": study.study.seed}
+        return {}
     return {
         "phenotype": study.phenotype.model_dump(mode="json", exclude={"path", "targets"}),
         "target": _name(study, target),
@@ -49,19 +53,44 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def from_task(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Evaluate the task over the records."""
-    task = load_task(context.files["task"])
-    events = pl.read_parquet(context.folder("convert_records") / "events.parquet")
-    labels, flow = extract_cohort(events, task, seed=context.study.study.seed)
-    return labels, flow, task_facts(task)
+    task = read_task(context.files["task"])
+    cohort = extract_cohort(read_events(context), task)
+    return cohort.labels, cohort.flow, task_facts(task)
 
 
-def task_facts(task: Any) -> dict[str, Any]:
-    """Return what the report says about the task."""
+def task_facts(task: Task) -> dict[str, Any]:
+    """Return what the report says about the task; durations in days, null where a window ends with an event."""
+    gap, horizon = label_window_days(task)
     return {
-        "outcome_codes": list(task.outcome_patterns()),
-        "gap_days": task.gap_days(),
-        "horizon_days": task.horizon_days(),
+        "outcome_codes": list(task.outcome_codes),
+        "gap_days": gap,
+        "horizon_days": horizon,
+        "inclusive": task.inclusive,
+        "censoring": task.policies.censoring,
     }
+
+
+def label_window_days(task: Task) -> tuple[float | None, float | None]:
+    """Return the days from the prediction time to the label window's start, and to its end.
+
+    Null where a boundary is an event, or is not tied to the prediction time by durations alone.
+    """
+    prediction = _from_trigger(task, task.index_window.name, task.index_window.index_timestamp or "end")
+    sides = [_from_trigger(task, task.label_window.name, side) for side in ("start", "end")]
+    start, end = (None if s is None or prediction is None else (s - prediction) / MICROSECONDS_PER_DAY for s in sides)
+    return start, end
+
+
+def _from_trigger(task: Task, name: str, side: str) -> int | None:
+    """Return the microseconds from the trigger to a window's end, None where an event decides."""
+    boundary = task.windows[name].start if side == "start" else task.windows[name].end
+    if boundary.predicate is not None:
+        return None
+    if boundary.reference == "trigger":
+        return boundary.offset
+    other, _, other_side = boundary.reference.rpartition(".")
+    before = _from_trigger(task, other or name, other_side)
+    return None if before is None else before + boundary.offset
 
 
 def from_phenotype(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:

@@ -12,6 +12,7 @@ from genomix.features.link import LinkReport, identity_link, resolve_link, same_
 from genomix.io.tables import read_table
 from genomix.provenance import write_json
 from genomix_pipelines.stage import Stage, StageContext
+from genomix_pipelines.stage_inputs import read_events
 from genomix_pipelines.study import Study
 
 
@@ -55,8 +56,7 @@ def read_link(path: Path) -> pl.DataFrame:
 def _subjects(context: StageContext) -> list[int]:
     if not context.has("convert_records"):
         return []
-    path = context.folder("convert_records") / "events.parquet"
-    return sorted(pl.scan_parquet(path).select(pl.col("subject_id").unique()).collect()["subject_id"].to_list())
+    return read_events(context)["subject_id"].unique().sort().to_list()
 
 
 STAGE = Stage(

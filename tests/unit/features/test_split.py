@@ -95,8 +95,8 @@ def test_crossing_kinship_equals_a_loop_over_pairs() -> None:
     ]
     found = crossing_kinship(frame, sample_of_row, train, held_out)
     assert found.maximum == max(crossing)
-    assert found.pairs_0177 == sum(k > 0.177 for k in crossing)
-    assert found.pairs_0044 == len(crossing)
+    assert found.counts["first"] == sum(k > 0.177 for k in crossing)
+    assert found.counts["third"] == len(crossing)
 
 
 def test_no_relatives_means_no_maximum() -> None:

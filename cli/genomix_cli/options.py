@@ -1,0 +1,34 @@
+"""Options that several commands share, each worded once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class DeviceChoice(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class DemoSize(StrEnum):
+    """How much of the demo to run."""
+
+    full = "full"
+    small = "small"
+
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+DeviceOption = Annotated[
+    DeviceChoice, typer.Option("--device", help="Where to compute; auto takes a GPU when one works.")
+]
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages that may run at once.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Turn warnings into an exit code.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a machine.")]

@@ -1,0 +1,139 @@
+"""Gzip and BGZF streams read to their very end: a cut file is an error, never a shorter file.
+
+BGZF (SAM specification, section 4.1) is gzip in members of at most 64 KiB that ends with an empty member. htslib stops
+without an error at the end of the last whole member of a cut file, so the end is checked here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
+
+Compression = Literal["none", "gzip", "bgzf"]
+
+GZIP_MAGIC = b"\x1f\x8b"
+EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+_READ_BYTES = 1 << 18
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file for reading, or raise :class:`InputNotFoundError`."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputNotFoundError(f"cannot read {path.name}: {error.strerror}", where=str(path)) from error
+
+
+def sniff_compression(path: Path) -> Compression:
+    """Return how a file is compressed, by its first bytes and not by its name."""
+    with open_binary(path) as stream:
+        head = stream.read(18)
+    if head[:2] != GZIP_MAGIC:
+        return "none"
+    is_bgzf = len(head) == 18 and head[3] & 4 and head[12:16] == b"BC\x02\x00"
+    return "bgzf" if is_bgzf else "gzip"
+
+
+def check_eof_block(path: Path) -> None:
+    """Raise :class:`TruncatedInputError` unless a BGZF file ends with its empty end-of-file block."""
+    with open_binary(path) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - len(EOF_BLOCK)))
+        tail = stream.read()
+    if tail != EOF_BLOCK:
+        raise TruncatedInputError(
+            f"{path.name} has no BGZF end-of-file block: it was cut, or is still being written",
+            where=str(path),
+            hint="copy or download it again and compare checksums",
+        )
+
+
+def inflated_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the uncompressed bytes of a plain, gzip or BGZF file, all of them.
+
+    Raises
+    ------
+    TruncatedInputError: when a compressed member, or BGZF's end-of-file block, is missing its end.
+    FormatError: when a checksum is wrong, or bytes that are not gzip follow a member.
+    """
+    compression = sniff_compression(path)
+    if compression == "bgzf":
+        check_eof_block(path)
+    with open_binary(path) as stream:
+        if compression == "none":
+            while block := stream.read(_READ_BYTES):
+                yield block
+        else:
+            yield from _inflate(stream, path)
+
+
+def _inflate(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Inflate member after member; zlib checks each member's CRC and length."""
+    inflater = zlib.decompressobj(31)
+    pending = b""
+    started = True
+    out: list[bytes] = []
+    held = 0
+    while block := pending or stream.read(_READ_BYTES):
+        pending = b""
+        if inflater.eof:
+            block = block.lstrip(b"\0") if not block.startswith(GZIP_MAGIC[:1]) else block
+            if not block:
+                continue
+            inflater, started = zlib.decompressobj(31), True
+        piece = _decompress(inflater, block, path)
+        if inflater.eof:
+            pending, started = inflater.unused_data, False
+        out.append(piece)
+        held += len(piece)
+        if held >= _READ_BYTES:
+            yield b"".join(out)
+            out, held = [], 0
+    if started and not inflater.eof:
+        raise TruncatedInputError(
+            f"{path.name} ends inside a compressed member: it was cut",
+            where=str(path),
+            hint="copy or download it again and compare checksums",
+        )
+    yield b"".join(out)
+
+
+def _decompress(inflater: zlib._Decompress, block: bytes, path: Path) -> bytes:
+    try:
+        return inflater.decompress(block)
+    except zlib.error as error:
+        raise FormatError(
+            f"{path.name} is damaged: {error}", where=str(path), hint="copy or download it again and compare checksums"
+        ) from error
+
+
+def unwrap(path: Path, folder: Path) -> Path:
+    """Return ``path``, or a copy in ``folder`` without the outer gzip when a BGZF file was gzipped once more."""
+    if sniff_compression(path) != "gzip":
+        return path
+    chunks = inflated_chunks(path)
+    head = next(chunks, b"")
+    if not head.startswith(GZIP_MAGIC):
+        return path
+    inner = folder / "inner.gz"
+    with inner.open("wb") as out:
+        out.write(head)
+        for chunk in chunks:
+            out.write(chunk)
+    return inner
+
+
+def text_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a plain, gzip or BGZF text file without their line ends (LF or CRLF)."""
+    tail = b""
+    for chunk in inflated_chunks(path):
+        lines = (tail + chunk).split(b"\n")
+        tail = lines.pop()
+        for line in lines:
+            yield line[:-1] if line.endswith(b"\r") else line
+    if tail:
+        yield tail

@@ -1,0 +1,189 @@
+"""Gradient-boosted trees: XGBoost (doi:10.1145/2939672.2939785), histogram method, stopped early on the tuning part."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from genomix.device import Device
+from genomix.errors import ConfigError, FormatError
+from genomix.models.model import (
+    Contributions,
+    Fitted,
+    Float32Array,
+    Float64Array,
+    Objective,
+    Options,
+    Part,
+    check_matrix,
+    check_part,
+    merge_options,
+    sigmoid,
+    weighted_mean,
+)
+from genomix.provenance import canonical_json
+
+DEFAULTS: Mapping[str, Any] = {
+    "max_rounds": 600,
+    "early_stopping_rounds": 30,
+    "rounds": None,
+    "eta": 0.05,
+    "max_depth": 3,
+    "min_child_weight": 3.0,
+    "reg_lambda": 5.0,
+    "reg_alpha": 0.0,
+    "gamma": 0.0,
+    "subsample": 1.0,
+    "colsample_bytree": 1.0,
+    "max_bin": 128,
+}
+"""Options of ``boosted``; ``rounds`` fixes the number of trees where there is no tuning part.
+
+Classes are never re-weighted: that would spoil the calibration that the report shows. Rows and columns are not
+subsampled by default, so that the CPU and a GPU grow the same trees.
+"""
+
+_OBJECTIVES = {"binary": ("binary:logistic", "logloss"), "regression": ("reg:squarederror", "rmse")}
+_LARGEST_ODDS_SHARE = 1e-4
+"""XGBoost takes the base score as a probability and needs it inside (0, 1)."""
+
+
+def import_xgboost() -> ModuleType:
+    """Import XGBoost with OpenMP threads that sleep while they wait: spinning costs several times the CPU time."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import xgboost
+
+    module: ModuleType = xgboost
+    return module
+
+
+@dataclass(frozen=True)
+class FittedBoosted:
+    """Boosted trees that were fitted or loaded; ``booster`` holds only the trees that are used."""
+
+    booster: Any
+    objective: Objective
+    n_features: int
+    facts: Mapping[str, Any]
+    model: str = "boosted"
+
+    def margin(self, X: Float32Array) -> Float64Array:
+        """Return the sum of the leaves plus the base score, (rows,)."""
+        if not X.shape[0]:
+            return np.zeros(0)
+        return np.asarray(self.booster.predict(self._matrix(X), output_margin=True), dtype=np.float64)
+
+    def predict(self, X: Float32Array) -> Float64Array:
+        """Return probabilities (binary) or quantities (regression), (rows,)."""
+        margin = self.margin(X)
+        return sigmoid(margin) if self.objective == "binary" else margin
+
+    def contributions(self, X: Float32Array) -> Contributions:
+        """Return exact path-dependent TreeSHAP values (doi:10.1038/s42256-019-0138-9)."""
+        n_rows = X.shape[0]
+        # Without rows XGBoost gives no base value either; a row of missing values has the same one.
+        asked = X if n_rows else np.full((1, self.n_features), np.nan, dtype=np.float32)
+        raw = np.asarray(self.booster.predict(self._matrix(asked), pred_contribs=True), dtype=np.float32)
+        return Contributions(np.ascontiguousarray(raw[:n_rows, : self.n_features]), float(raw[0, -1]))
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return ``model.ubj`` (the trees) and ``preprocessing.json`` (none is learned: NaN has its own branch)."""
+        about = {"missing": "own branch", "objective": self.objective, "n_features": self.n_features,
+                 "facts": dict(self.facts)}  # fmt: skip
+        return {"model.ubj": bytes(self.booster.save_raw("ubj")), "preprocessing.json": canonical_json(about) + b"\n"}
+
+    def _matrix(self, X: Float32Array) -> Any:
+        return import_xgboost().DMatrix(_at_least_one_column(check_matrix(X, self.n_features)), nthread=1)
+
+
+class Boosted:
+    """The registered model ``boosted``."""
+
+    name = "boosted"
+
+    def fit(
+        self, train: Part, *, tuning: Part | None, objective: Objective, seed: int, device: Device, threads: int = 1,
+        options: Options | None = None,
+    ) -> FittedBoosted:  # fmt: skip
+        """Grow trees on ``train`` until the loss on ``tuning`` has not improved for ``early_stopping_rounds``.
+
+        The same bytes come out for any ``threads``. Without a tuning part, ``options["rounds"]`` trees are grown.
+
+        Raises
+        ------
+        ConfigError: an unknown option, or neither a tuning part nor ``rounds``.
+        """
+        chosen = merge_options(DEFAULTS, options, self.name)
+        train = check_part(train, objective, "training part")
+        if tuning is None and chosen["rounds"] is None:
+            raise ConfigError("model 'boosted' has no tuning part to stop on", hint='options={"rounds": 200}')
+        checked = None if tuning is None else check_part(tuning, objective, "tuning part")
+        parameters = _parameters(chosen, train, objective, seed, device, threads)
+        booster, loss = _grow(parameters, chosen, train, checked, threads)
+        booster.set_param({"nthread": threads})
+        facts = {"rounds": booster.num_boosted_rounds(), "tuning_loss": loss}
+        return FittedBoosted(booster, objective, train.X.shape[1], facts)
+
+    def from_files(self, files: Mapping[str, bytes]) -> Fitted:
+        """Return the model that ``to_files`` saved; the caller has verified the bytes."""
+        about = json.loads(files["preprocessing.json"])
+        booster = import_xgboost().Booster()
+        try:
+            booster.load_model(bytearray(files["model.ubj"]))
+        except Exception as error:  # XGBoost raises its own error class, which must not be imported at the top
+            raise FormatError("model.ubj is not a model that this XGBoost reads", where="model.ubj") from error
+        return FittedBoosted(booster, about["objective"], int(about["n_features"]), about["facts"])
+
+
+def _parameters(
+    chosen: Mapping[str, Any], train: Part, objective: Objective, seed: int, device: Device, threads: int
+) -> dict[str, Any]:
+    loss, metric = _OBJECTIVES[objective]
+    base = weighted_mean(train.y, train.weights)
+    if objective == "binary":
+        base = min(max(base, _LARGEST_ODDS_SHARE), 1 - _LARGEST_ODDS_SHARE)
+    grown = {k: chosen[k] for k in DEFAULTS if k not in ("max_rounds", "early_stopping_rounds", "rounds")}
+    return {
+        **grown, "objective": loss, "eval_metric": metric, "base_score": base, "tree_method": "hist", "seed": seed,
+        "device": device.xgboost, "nthread": threads, "verbosity": 1,
+    }  # fmt: skip
+
+
+def _grow(
+    parameters: Mapping[str, Any], chosen: Mapping[str, Any], train: Part, tuning: Part | None, threads: int
+) -> tuple[Any, float | None]:
+    """Return the booster cut to its best round, and its loss on the tuning part."""
+    xgboost = import_xgboost()
+    bins = parameters["max_bin"]
+    data = _quantile_matrix(xgboost, train, bins, threads, None)
+    if tuning is None:
+        return xgboost.train(dict(parameters), data, num_boost_round=int(chosen["rounds"])), None
+    held = _quantile_matrix(xgboost, tuning, bins, threads, data)
+    booster = xgboost.train(
+        dict(parameters), data, num_boost_round=int(chosen["max_rounds"]), evals=[(held, "tuning")],
+        early_stopping_rounds=int(chosen["early_stopping_rounds"]), verbose_eval=False,
+    )  # fmt: skip
+    best, loss = int(booster.best_iteration), float(booster.best_score)
+    cut = booster[: best + 1]
+    cut.set_attr(best_iteration=None, best_score=None)
+    return cut, loss
+
+
+def _quantile_matrix(xgboost: ModuleType, part: Part, bins: int, threads: int, reference: Any) -> Any:
+    return xgboost.QuantileDMatrix(
+        _at_least_one_column(part.X), part.y, weight=part.weights, max_bin=bins, nthread=threads, ref=reference
+    )
+
+
+def _at_least_one_column(X: Float32Array) -> Float32Array:
+    """XGBoost refuses a matrix without columns; a constant one gives the base score, which is the right model."""
+    return X if X.shape[1] else np.zeros((X.shape[0], 1), dtype=np.float32)
+
+
+MODEL = Boosted()

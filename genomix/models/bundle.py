@@ -1,0 +1,167 @@
+"""A model bundle: one folder with the model, what its features learned, its columns, its measures, and their hashes.
+
+Every file's SHA-256 is checked before any of them is parsed: a damaged ``.ubj`` can end the interpreter. A hash beside
+the file shows damage, not who wrote it; ``expect_sha256`` pins the manifest, and with it everything.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genomix.errors import FormatError, InputNotFoundError, IntegrityError
+from genomix.features.matrix import FeatureBlock
+from genomix.models.model import Fitted, Float32Array, Float64Array, model_named
+from genomix.provenance import (
+    atomic_directory,
+    hash_json,
+    is_temporary,
+    package_versions,
+    python_version,
+    sha256_bytes,
+    write_json,
+    write_manifest,
+)
+from genomix.schemas.features import COLUMNS
+
+FORMAT = "genomix model bundle"
+FORMAT_VERSION = 1
+_FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What :func:`read_bundle` found; ``columns`` (COLUMNS) are in the order that the model expects."""
+
+    fitted: Fitted
+    columns: pl.DataFrame
+    learned: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    def matrix(self, block: FeatureBlock) -> Float32Array:
+        """Return the model's columns of ``block``, by name and in the model's order.
+
+        Raises
+        ------
+        FormatError: a column is missing; further columns are left out.
+        """
+        names = self.columns["name"].to_list()
+        present = set(block.columns["name"].to_list())
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise FormatError(f"the model needs column {missing[0]!r} ({len(missing)} of {len(names)} are missing)")
+        return np.ascontiguousarray(block.select(names).values)
+
+    def predict(self, block: FeatureBlock) -> Float64Array:
+        """Return the model's predictions for the rows of ``block``."""
+        return self.fitted.predict(self.matrix(block))
+
+
+def write_bundle(
+    folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
+    """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
+
+    Parameters
+    ----------
+    folder: must not exist.
+    columns: COLUMNS, one row per column of the model, in its order.
+    learned: what fitted feature families learned (JSON-able), by family.
+    metrics: measures on held-out data (JSON-able).
+    about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
+    """
+    columns = COLUMNS.validate(columns)
+    if columns.height != fitted.n_features:
+        raise FormatError(f"the model has {fitted.n_features} columns, the dictionary {columns.height}")
+    content = {
+        "format": FORMAT, "format_version": FORMAT_VERSION, "model": fitted.model, "objective": fitted.objective,
+        "facts": dict(fitted.facts), "about": dict(about or {}), "python": python_version(),
+        "packages": package_versions(),
+    }  # fmt: skip
+    with atomic_directory(folder) as place:
+        for name, data in fitted.to_files().items():
+            (place / name).write_bytes(data)
+        columns.write_parquet(place / "columns.parquet")
+        write_json(place / "learned.json", dict(learned or {}))
+        write_json(place / "metrics.json", dict(metrics or {}))
+        # The manifest cannot hold its own hash; this one shows damage to everything in it that names no file.
+        write_manifest(place, {**content, "content_sha256": hash_json(content)})
+        return sha256_bytes((place / "manifest.json").read_bytes())
+
+
+def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
+    """Read a bundle whose every file has the hash that its manifest states.
+
+    Parameters
+    ----------
+    expect_sha256: SHA-256 of ``manifest.json`` as its author published it.
+
+    Raises
+    ------
+    InputNotFoundError: there is no bundle.
+    IntegrityError: a file is damaged, missing or not in the manifest; nothing was parsed.
+    """
+    manifest = _read_manifest(folder, expect_sha256)
+    files = _read_verified(folder, manifest["files"])
+    fitted = model_named(str(manifest["model"])).from_files(files)
+    columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
+    return Bundle(fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest)
+
+
+def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise InputNotFoundError("there is no model bundle", where=str(folder), hint="a folder with manifest.json")
+    data = path.read_bytes()
+    if expect_sha256 is not None and sha256_bytes(data) != expect_sha256.lower():
+        raise _damaged("manifest.json is not the one that was expected", path)
+    try:
+        manifest = json.loads(data)
+        # Only the exact bytes that genomix would write are accepted, so that no change at all goes unseen.
+        again = (json.dumps(manifest, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+        content = {k: v for k, v in manifest.items() if k not in ("files", "content_sha256")}
+        sound = again == data and hash_json(content) == manifest["content_sha256"]
+        known = content["format"] == FORMAT and isinstance(manifest["files"], dict)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged("manifest.json is damaged", path) from error
+    if not sound or not known:
+        raise _damaged("manifest.json is damaged", path)
+    if content["format_version"] != FORMAT_VERSION:
+        raise FormatError(
+            f"bundle format {content['format_version']} is not known", where=str(path), hint="a newer genomix"
+        )
+    return dict(manifest)
+
+
+def _read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the bytes of every file after all hashes agree; the same bytes are parsed later, not the file."""
+    present = {
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "manifest.json" and not is_temporary(p.relative_to(folder))
+    }
+    for name in sorted(present ^ set(hashes)):
+        what = "is missing" if name in hashes else "is not in the manifest"
+        raise _damaged(f"{name} {what}", folder / name)
+    missing = [name for name in _FIXED_FILES if name not in hashes]
+    if missing:
+        raise _damaged(f"{missing[0]} is missing", folder / missing[0])
+    files = {}
+    for name in sorted(hashes):
+        files[name] = (folder / name).read_bytes()
+        if sha256_bytes(files[name]) != hashes[name]:
+            raise _damaged(f"{name} does not have the hash that manifest.json states", folder / name)
+    return files
+
+
+def _damaged(what: str, path: Path) -> IntegrityError:
+    return IntegrityError(what, where=str(path), hint="copy the bundle again from where it was made")

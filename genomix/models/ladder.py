@@ -1,0 +1,112 @@
+"""The ladder: what each step of columns adds on the same people, as paired differences with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from genomix.errors import ConfigError
+from genomix.models.bootstrap import bootstrap, once
+from genomix.models.evaluate import (
+    MIN_EVENTS,
+    Labels,
+    Rows,
+    label_of_row,
+    rows_by_model,
+    statistic_of,
+    summarise,
+    why_not,
+)
+from genomix.models.model import Float64Array, Objective
+from genomix.privacy import SMALL_CELL
+from genomix.schemas.features import RUNGS
+from genomix.schemas.results import LADDER
+
+LADDER_METRICS: Mapping[str, tuple[str, str]] = {"binary": ("auroc", "log_loss"), "regression": ("r2", "rmse")}
+
+
+def ladder(
+    predictions: pl.DataFrame, *, target: str, objective: Objective, n_features: Mapping[str, int], seed: int,
+    ancestry: Labels | None = None, notes: Mapping[str, str] | None = None, weights: Float64Array | None = None,
+    training_mean: Mapping[int, float] | None = None, n_resamples: int = 2000, small_cell: int = SMALL_CELL,
+    min_events: int = MIN_EVENTS,
+) -> pl.DataFrame:  # fmt: skip
+    """Return LADDER: each rung's value and its paired difference to the rung before, overall and by ancestry.
+
+    Both rungs of a difference see the same draws of units. A difference whose interval covers 0 does not show that the
+    step adds nothing, and a score evaluated where its weights were learned shows nothing: the note says so.
+
+    Parameters
+    ----------
+    predictions: PREDICTIONS whose ``model`` is a rung name; every rung has the same rows and folds.
+    n_features: rung to the number of columns that its model saw.
+    ancestry: label (or None) per row of the index.
+    notes: rung to a note, e.g. the discovery cohorts of its scores.
+    training_mean: fold to the mean label of its training part, the reference of R².
+
+    Raises
+    ------
+    ConfigError: an unknown rung, or rungs that differ in rows, folds or labels.
+    """
+    by_rung = rows_by_model(predictions, weights=weights, training_mean=training_mean)
+    rungs = _checked_rungs(by_rung)
+    metrics = LADDER_METRICS[objective]
+    records: list[dict[str, object]] = []
+    for group, chosen in _groups(by_rung[rungs[0]], ancestry):
+        parts = [by_rung[rung].take(chosen) for rung in rungs]
+        reason = why_not(parts[0], objective, small_cell=small_cell, min_events=min_events)
+        values = None if reason else _values(parts, metrics, n_resamples, seed)
+        for step, rung in enumerate(rungs):
+            note = reason or (notes or {}).get(rung, "")
+            head = {"target": target, "group": group, "step": step, "rung": rung, "n_features": n_features[rung]}
+            records += [{**head, **_figures(values, step, i), "metric": m, "note": note} for i, m in enumerate(metrics)]
+    return LADDER.validate(pl.DataFrame(records, schema={c.name: c.dtype for c in LADDER.columns}))
+
+
+def _checked_rungs(by_rung: Mapping[str, Rows]) -> list[str]:
+    unknown = [name for name in by_rung if name not in RUNGS]
+    if unknown or not by_rung:
+        raise ConfigError(f"unknown rung {unknown[0]!r}" if unknown else "no rungs", hint="one of: " + ", ".join(RUNGS))
+    rungs = [rung for rung in RUNGS if rung in by_rung]
+    for first, second in pairwise(rungs):
+        a, b = by_rung[first], by_rung[second]
+        if not all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("row", "fold", "y", "code")):
+            raise ConfigError(f"rungs {first!r} and {second!r} were not predicted on the same rows, folds and labels")
+    return rungs
+
+
+def _groups(rows: Rows, ancestry: Labels | None) -> list[tuple[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
+    found = [("all", np.ones(rows.row.size, dtype=np.bool_))]
+    if ancestry is None:
+        return found
+    labels = label_of_row(rows, ancestry, "ancestry").tolist()
+    for label in sorted({x for x in labels if x is not None}):
+        found.append((f"ancestry={label}", np.array([x == label for x in labels])))
+    return found
+
+
+def _values(
+    parts: list[Rows], metrics: tuple[str, ...], n_resamples: int, seed: int
+) -> list[tuple[Float64Array, Float64Array]]:
+    """Return, per rung, the point values (metrics,) and the resamples (resamples, metrics) under the same draws."""
+    statistics = [statistic_of(part, metrics) for part in parts]
+    n_units = parts[0].n_drawn
+    drawn = bootstrap(statistics, n_units=n_units, n_rows=parts[0].y.size, n_resamples=n_resamples, seed=seed)
+    return [(once(s, n_units), d) for s, d in zip(statistics, drawn, strict=True)]
+
+
+def _figures(values: list[tuple[Float64Array, Float64Array]] | None, step: int, metric: int) -> dict[str, float | None]:
+    own = delta = summarise(None, None)
+    if values is not None:
+        point, drawn = values[step][0][metric], values[step][1][:, metric]
+        own = summarise(float(point), drawn)
+        if step:
+            before, drawn_before = values[step - 1][0][metric], values[step - 1][1][:, metric]
+            delta = summarise(float(point - before), drawn - drawn_before)
+    return {
+        "estimate": own.estimate, "low": own.low, "high": own.high,
+        "delta": delta.estimate, "delta_low": delta.low, "delta_high": delta.high,
+    }  # fmt: skip

@@ -1,0 +1,120 @@
+"""Limits that the results themselves show, the gravest first."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from genomix.report.inputs import ReportInputs
+from genomix.report.metric_names import metric_name
+from genomix.report.numbers import count, people
+from genomix.report.select import (
+    counts,
+    is_binary,
+    join_words,
+    point,
+    primary_metric,
+    primary_model,
+    sentence,
+    simulated_phrase,
+    targets,
+    unit_word,
+)  # fmt: skip
+
+FEW_EVENTS = 200
+WIDE = {"auroc": 0.1, "r2": 0.2}
+
+
+def limits(inputs: ReportInputs) -> list[str]:
+    """Return the limits that the results show, the gravest first; never empty."""
+    return [
+        *_failed(inputs), *_simulated(inputs), *_size(inputs), *_width(inputs), *_kinship(inputs), *_scores(inputs),
+        *_subgroups(inputs), *_missing(inputs), *_open_checks(inputs),
+        "Not externally validated: the people held out come from the same source as those learned from. Performance "
+        "elsewhere, or later, is not known and is usually lower.",
+    ]  # fmt: skip
+
+
+def _failed(inputs: ReportInputs) -> list[str]:
+    failed = inputs.certificate.filter(pl.col("status") == "failed").height
+    one = failed == 1
+    return [f"{failed} leakage {'check' if one else 'checks'} failed: figures may be too good."] if failed else []
+
+
+def _simulated(inputs: ReportInputs) -> list[str]:
+    phrase = simulated_phrase(inputs)
+    if not phrase:
+        return []
+    return [f"SIMULATED: {phrase}. The figures show that the method works as built; they say nothing about patients."]
+
+
+def _size(inputs: ReportInputs) -> list[str]:
+    found = [counts(inputs, t) for t in targets(inputs)]
+    if is_binary(inputs):
+        events = [c.events for c in found if c.events is not None]
+        if events and min(events) < FEW_EVENTS:
+            return [
+                f"Small: {people(min(events))} held-out {unit_word(inputs)} with the outcome. Fewer than {FEW_EVENTS} "
+                "leave calibration poorly known."
+            ]
+        return []
+    rows = [c.rows for c in found if c.rows is not None]
+    if rows and min(rows) < FEW_EVENTS:
+        return [f"Small: {people(min(rows))} held-out {unit_word(inputs)}."]
+    return []
+
+
+def _width(inputs: ReportInputs) -> list[str]:
+    metric, model = primary_metric(inputs), primary_model(inputs)
+    limit = WIDE.get(metric, 0.1)
+    wide = []
+    for target in targets(inputs):
+        value = point(inputs, metric, target=target, model=model)
+        if value.low is not None and value.high is not None and value.high - value.low > limit:
+            wide.append((target, value))
+    if not wide:
+        return []
+    label = metric_name(metric).label
+    if len(targets(inputs)) == 1:
+        return [f"Wide intervals: {label} may lie anywhere in {wide[0][1].interval()}."]
+    return [f"Wide intervals: for {len(wide)} of {len(targets(inputs))} targets {label} spans more than {limit:g}."]
+
+
+def _kinship(inputs: ReportInputs) -> list[str]:
+    found = [(f.get("crossing_kinship") or {}).get("maximum") for f in inputs.split.get("folds") or []]
+    crossing = max((k for k in found if k is not None), default=0.0)
+    if crossing > 0.0442:
+        return [
+            f"Relatives cross the split: the highest kinship between people learned from and people held out is "
+            f"{crossing:.3f}. What runs in families may make the figures too good."
+        ]
+    return []
+
+
+def _scores(inputs: ReportInputs) -> list[str]:
+    notes = sorted({n for n in inputs.ladder.filter(pl.col("rung") == "score")["note"].to_list() if n})
+    bad = [n for n in notes if "overlap" in n.lower() or "unknown" in n.lower()]
+    return [f"Polygenic score: {' '.join(sentence(n) for n in bad)}"] if bad else []
+
+
+def _subgroups(inputs: ReportInputs) -> list[str]:
+    chosen = (
+        (pl.col("group") != "all") & (pl.col("metric") == primary_metric(inputs)) & pl.col("estimate").is_null()
+        & (pl.col("model") == primary_model(inputs))
+    )  # fmt: skip
+    groups = sorted({g.replace("=", " ") for g in inputs.metrics.filter(chosen)["group"].to_list()})
+    return [f"Nothing is known for {join_words(groups)}: too few people or events."] if groups else []
+
+
+def _missing(inputs: ReportInputs) -> list[str]:
+    if "n_missing_share" not in inputs.columns.columns or not inputs.columns.height:
+        return []
+    sparse = inputs.columns.filter(pl.col("n_missing_share") > 0.5).height
+    if not sparse:
+        return []
+    n = inputs.columns.height
+    return [f"Missing data: {count(sparse)} of {count(n)} features are missing for most of the {unit_word(inputs)}."]
+
+
+def _open_checks(inputs: ReportInputs) -> list[str]:
+    open_ = inputs.certificate.filter(pl.col("status") == "not provable")["claim"].to_list()
+    return [f"Not provable from the data: {' '.join(open_)}"] if open_ else []

@@ -1,0 +1,115 @@
+"""The leakage certificate: what was checked, what it showed, and what no check can prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genomix.privacy import WITHHELD, is_small, suppress_counts
+from genomix.report.blocks import Block, Cell, Column, Note, Section, SectionMaker, Status, Table, text_table
+from genomix.report.findings import status_sentence
+from genomix.report.inputs import ReportInputs
+from genomix.report.metric_names import in_words
+from genomix.report.numbers import decimal, group_thousands, people, plain
+from genomix.report.select import unit_word
+
+TITLE = "Leakage certificate"
+ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out"}
+PAIRS = {"pairs_0177": "0.177", "pairs_0088": "0.088", "pairs_0044": "0.044"}
+LABELS = {
+    "design": "Design", "keep_together": "Kept together", "kinship_threshold": "Relatives above this kinship",
+    "units": "Groups that are never divided", "largest_unit_rows": "Largest such group",
+}  # fmt: skip
+STATUSES: tuple[Status, ...] = ("failed", "not provable", "passed", "not applicable")
+
+
+def render(inputs: ReportInputs) -> Section:
+    """Return every check, failures first, then what is not provable; and how the rows were split."""
+    rows = inputs.certificate.to_dicts()
+    blocks: list[Block] = []
+    if rows:
+        blocks.append(_table(rows))
+    if inputs.split:
+        blocks.extend(_split(inputs))
+    if not rows:
+        return Section(
+            TITLE, "No leakage check was run: nothing shows that the figures are free of leakage.", tuple(blocks)
+        )
+    return Section(TITLE, status_sentence(inputs), tuple(blocks))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    order: dict[str, int] = {status: i for i, status in enumerate(STATUSES)}
+    ordered = sorted(rows, key=lambda r: order.get(r["status"], len(order)))
+    cells = tuple(
+        (
+            Cell(r["claim"]), Cell(r["status"], status=r["status"] if r["status"] in order else None), Cell(r["found"]),
+            Cell(in_words(r["check"])),
+        )
+        for r in ordered
+    )  # fmt: skip
+    columns = (Column("What a pass means"), Column("Result"), Column("What was computed"), Column("Check"))
+    return Table("Checks for leakage, failures first", columns, cells)
+
+
+def _split(inputs: ReportInputs) -> list[Block]:
+    """Draw the folds as a table and every other figure of the split as a line."""
+    blocks: list[Block] = []
+    folds = [dict(f) for f in inputs.split.get("folds") or []]
+    if folds:
+        blocks.append(_folds_table(folds, unit_word(inputs)))
+    others = {k: v for k, v in inputs.split.items() if k != "folds"}
+    lines = [(LABELS.get(k, in_words(str(k).removeprefix("n_"))), _plain(v)) for k, v in others.items()]
+    if lines:
+        blocks.append(text_table("How the split was made", ("Item", "Value"), lines))
+    note = "0.177 and above: first-degree relatives; 0.088: second degree; 0.044: third degree (KING)."
+    blocks.append(Note("Kinship coefficients", note))
+    return blocks
+
+
+def _folds_table(folds: list[dict[str, Any]], unit: str) -> Table:
+    """One row a fold: rows by role, held-out events, and the kinship between both sides."""
+    roles = [f.get("roles") or {} for f in folds]
+    heads, shown = ["Fold"], [[str(k + 1) for k in range(len(folds))]]
+    counted = [[(r.get(role) or {}).get("rows") for r in roles] for role in ROLE_NAMES]
+    hide = any(is_small(n) for column in counted for n in column if n is not None)
+    for name, column in zip(ROLE_NAMES.values(), counted, strict=True):
+        heads.append(name)
+        shown.append([WITHHELD if hide and n else people(n) for n in column])
+    events = [(r.get("held_out") or {}).get("events") for r in roles]
+    if any(e is not None for e in events):
+        heads.append("Held out, with the outcome")
+        shown.append([WITHHELD] * len(folds) if hide else [group_thousands(t) for t in suppress_counts(events)])
+    crossing = [f.get("crossing_kinship") for f in folds]
+    if any(crossing):
+        heads += ["Highest kinship across", *(f"Pairs above {v}" for v in PAIRS.values())]
+        shown.append([_kinship(c) for c in crossing])
+        shown += [[people((c or {}).get(key)) for c in crossing] for key in PAIRS]
+    columns = (Column(heads[0]), *(Column(h, True) for h in heads[1:]))
+    rows = tuple(tuple(Cell(t) for t in line) for line in zip(*shown, strict=True))
+    return Table(f"How the {unit} were split, and the relatives on both sides", columns, rows)
+
+
+def _kinship(crossing: Mapping[str, Any] | None) -> str:
+    if crossing is None:
+        return "not measured"
+    return "none found" if crossing.get("maximum") is None else decimal(crossing["maximum"], 3)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return people(value)
+    if isinstance(value, float):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{in_words(str(k)).lower()}: {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return str(value).replace("_", " ")
+
+
+SECTION = SectionMaker("certificate", render)

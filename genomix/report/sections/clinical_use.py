@@ -1,0 +1,156 @@
+"""What would happen at a decision threshold: who is flagged, who is missed, and whether it beats flagging everyone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genomix.privacy import is_small
+from genomix.report.blocks import Block, Cell, Column, Figure, Note, Paragraph, Section, SectionMaker, Table
+from genomix.report.charts import FloatArray
+from genomix.report.curve_charts import draw_decision, points_table
+from genomix.report.findings import flagged_sentence, hides_net_benefit, net_benefit
+from genomix.report.inputs import ReportInputs
+from genomix.report.metric_names import model_name
+from genomix.report.numbers import (
+    NOT_ESTIMABLE,
+    decimal,
+    people,
+    people_cell,
+    percent,
+    percent_interval,
+    safe_share,
+    shows_share,
+)  # fmt: skip
+from genomix.report.select import (
+    Counts,
+    counts,
+    curve,
+    is_binary,
+    mark,
+    primary_model,
+    targets,
+    threshold_row,
+    unit_word,
+)  # fmt: skip
+
+TITLE = "What it would mean in use"
+TREAT_ALL = "treat_all"
+
+
+def render(inputs: ReportInputs) -> Section | None:
+    """Return the threshold table and the decision curve; None for a quantity, which has no threshold."""
+    if not is_binary(inputs):
+        return None
+    frame = curve(inputs, "decision").filter(pl.col("model") != TREAT_ALL)
+    if not inputs.thresholds.height and not frame.height:
+        return Section(TITLE, "No decision threshold was examined.")
+    (target, *_) = targets(inputs) or [""]
+    held = counts(inputs, target)
+    row = threshold_row(inputs)
+    finding = flagged_sentence(row, unit_word(inputs)) if row else "No decision threshold was stated for this study."
+    blocks: list[Block] = []
+    if row:
+        blocks.append(Paragraph(_benefit_sentence(row)))
+    if inputs.thresholds.height:
+        blocks.append(_table(inputs, held))
+    if frame.height:
+        blocks.append(_figure(inputs, frame, held))
+    note = (
+        "These figures describe held-out people of this cohort. Nobody was treated differently because of a prediction."
+    )
+    blocks.append(Note("Not a trial", note))
+    return Section(TITLE, finding, tuple(blocks))
+
+
+def _benefit_sentence(row: dict[str, Any]) -> str:
+    if hides_net_benefit(row):
+        return "Net benefit is withheld: fewer than 11 people stand behind a part of it."
+    value = net_benefit(row)
+    if not value.known or value.value is None:
+        return "Net benefit at this threshold is not estimable."
+    text = (
+        f"Net benefit at this threshold is {value.text()}: as good as finding {decimal(100 * value.value, 1)} people "
+        "with the outcome in every 100, with no false alarm"
+    )
+    everyone = row["net_benefit_treat_all"]
+    if everyone is not None:
+        text += f". Flagging everyone has {decimal(everyone, value.decimals)}, flagging no one has 0"
+        better = value.low is not None and value.low > max(everyone, 0.0)
+        text += "; the model is better than both" if better else "; the model is not clearly better than both"
+    return f"{text}."
+
+
+def _table(inputs: ReportInputs, held: Counts) -> Table:
+    model = primary_model(inputs)
+    part = inputs.thresholds.filter(pl.col("model") == model).sort("target", "threshold")
+    heads = ("Flagged", "PPV", "Sensitivity", "Specificity", "NPV", "Net benefit", "Net benefit, everyone flagged")
+    columns = (Column("Threshold"), *(Column(h, True) for h in heads))
+    rows = tuple(_row(r, held) for r in part.to_dicts())
+    note = (
+        "PPV: share with the outcome among those flagged. Sensitivity: share flagged among those with the outcome. "
+        "Specificity: share not flagged among those without it. NPV: share without it among those not flagged. Where "
+        "fewer than 11 people stand behind a share, a bound is shown instead."
+    )
+    return Table(f"Thresholds, {model_name(model).lower()} (95 % intervals)", columns, rows, note=note)
+
+
+def _row(row: dict[str, Any], held: Counts) -> tuple[Cell, ...]:
+    n, events, flagged = held.rows, held.events, row["n_flagged"]
+    without = n - events if n is not None and events is not None else None
+    rest = n - flagged if n is not None else None
+    hidden = is_small(flagged) or (rest is not None and is_small(rest))
+    value = net_benefit(row)
+    if hidden:
+        shares = [Cell("withheld")] * 4
+    else:
+        shares = [
+            Cell(_ppv(row)), Cell(safe_share(row["sensitivity"], events)),
+            Cell(safe_share(row["specificity"], without)), Cell(safe_share(row["npv"], rest)),
+        ]  # fmt: skip
+    everyone = row["net_benefit_treat_all"]
+    return (
+        Cell(percent(row["threshold"]), row["threshold"]),
+        people_cell(flagged) if not (rest is not None and is_small(rest)) else Cell("withheld"),
+        *shares,
+        Cell("withheld") if hidden or hides_net_benefit(row) else value.cell(),
+        Cell(NOT_ESTIMABLE if everyone is None else decimal(everyone, value.decimals)),
+    )
+
+
+def _ppv(row: dict[str, Any]) -> str:
+    text = safe_share(row["ppv"], row["n_flagged"])
+    if not shows_share(row["ppv"], row["n_flagged"]):
+        return text
+    return f"{text} ({percent_interval(row['ppv_low'], row['ppv_high'])})"
+
+
+def _figure(inputs: ReportInputs, frame: pl.DataFrame, held: Counts) -> Figure:
+    model = primary_model(inputs)
+    part = inputs.thresholds.filter(pl.col("model") == model).sort("threshold")
+    everyone = part.filter(pl.col("net_benefit_treat_all").is_not_null())
+    treat_all: tuple[FloatArray, FloatArray] | None = None
+    if everyone.height:
+        treat_all = (everyone["threshold"].to_numpy(), everyone["net_benefit_treat_all"].to_numpy())
+    svg = draw_decision(frame, treat_all, inputs.facts.threshold, mark(inputs))
+    ahead = _ahead(frame, model, treat_all)
+    caption = f"Net benefit of {model_name(model).lower()} is above flagging everyone and flagging no one {ahead}."
+    alt = f"Decision curve: net benefit against threshold, with 95 % bands. {caption}"
+    table = points_table(frame, "Points of the figure", "Threshold", "Net benefit")
+    return Figure(svg, caption, alt, f"n = {people(held.rows)} held-out {unit_word(inputs)}", table)
+
+
+def _ahead(frame: pl.DataFrame, model: str, treat_all: tuple[FloatArray, FloatArray] | None) -> str:
+    part = frame.filter(pl.col("model") == model).sort("x")
+    x, y = part["x"].to_numpy(), part["y"].to_numpy()
+    other = np.maximum(0, np.interp(x, *treat_all)) if treat_all is not None else np.zeros(len(x))
+    better = x[y > other]
+    if not len(better):
+        return "at no threshold examined"
+    share = f"at {len(better)} of {len(x)} thresholds examined"
+    return f"{share}, between {percent(float(better.min()))} and {percent(float(better.max()))}"
+
+
+SECTION = SectionMaker("clinical_use", render)

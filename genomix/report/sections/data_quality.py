@@ -1,0 +1,137 @@
+"""How complete and how clean the data are.
+
+``inputs.quality`` holds ``{"records": {...}, "genotypes": {...}}``. A value is text, a number, a list of phrases, or a
+list of flat mappings (drawn as a table). Known keys have a label and a kind below; any other key is printed in words.
+A whole number that is not known to count something other than people obeys the small-cell rule, and a mapping of whole
+numbers is taken for groups of one whole. Keys that start with ``share_`` are shares from 0 to 1. Extremes that belong
+to one person are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genomix.privacy import WITHHELD, is_small, suppress_counts
+from genomix.report.blocks import Block, Cell, Column, Heading, Paragraph, Section, SectionMaker, Table, text_table
+from genomix.report.inputs import ReportInputs
+from genomix.report.metric_names import in_words
+from genomix.report.numbers import NOT_STATED, count, group_thousands, people, percent, plain, safe_share
+
+TITLE = "The data and their quality"
+PARTS = {"records": "Health records", "genotypes": "Genotypes"}
+
+LABELS = {
+    "build": "Genome build", "samples": "Samples", "samples_kept": "Samples that passed quality control",
+    "variants": "Variants", "variants_kept": "Variants that passed quality control",
+    "contigs": "Chromosomes and other contigs", "variant_call_rate_median": "Call rate of variants, median",
+    "sample_call_rate_median": "Call rate of samples, median",
+    "minor_allele_frequency_median": "Minor allele frequency, median", "sex": "Recorded sex",
+    "ancestry": "Ancestry groups", "n_subjects": "People with records", "n_events": "Dated records",
+    "n_static": "Records without a date", "n_codes": "Different codes",
+    "median_record_years": "Length of a record, median, years",
+    "median_events_per_subject": "Records per person, median", "period": "Period covered",
+    "share_date_only": "Records with a date but no time of day",
+    "share_known_later_than_stamped": "Records known only later than their stamp",
+    "share_without_availability": "Records whose availability time is not known",
+    "share_without_value": "Records without a number", "share_without_unit": "Numeric records without a unit",
+    "share_of_people_without_birth": "People without a birth date", "n_repeated_records": "Repeated records",
+    "n_events_after_death": "Records dated after a death", "n_events_before_birth": "Records dated before a birth",
+    "n_people_with_events_after_death": "People with records after their death",
+    "n_people_with_events_before_birth": "People with records before their birth",
+    "n_codes_with_several_units": "Codes with values in several units",
+    "codes_with_several_units": "Codes with values in several units", "most_frequent_codes": "Most frequent codes",
+}  # fmt: skip
+_NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")
+_HIDDEN = ("longest_record_years",)
+_SHARES = ("variant_call_rate_median", "sample_call_rate_median")
+
+
+def render(inputs: ReportInputs) -> Section:
+    """Return one table per part, with nested lists as tables of their own."""
+    parts = {part: dict(inputs.quality.get(part) or {}) for part in (*PARTS, *sorted(set(inputs.quality) - set(PARTS)))}
+    shown = {part: {k: v for k, v in values.items() if k not in _HIDDEN} for part, values in parts.items()}
+    present = {part: values for part, values in shown.items() if values}
+    if not present:
+        return Section(TITLE, "No figures on the quality of the data were recorded.")
+    blocks: list[Block] = []
+    for part, values in present.items():
+        name = PARTS.get(part, in_words(part))
+        blocks.append(Heading(name))
+        rows = [(_label(k), _value(k, v, values)) for k, v in values.items() if not _is_table(v)]
+        if rows:
+            blocks.append(text_table(f"{name}: what was read and how complete it is", ("Item", "Value"), rows))
+        blocks.extend(_nested(k, v) for k, v in values.items() if _is_table(v))
+    missing = [PARTS[p].lower() for p in PARTS if p not in present]
+    if missing:
+        blocks.append(Paragraph(f"No figures on the quality of the {' and '.join(missing)} were recorded."))
+    return Section(TITLE, _finding(present), tuple(blocks))
+
+
+def _finding(present: Mapping[str, Mapping[str, Any]]) -> str:
+    records, genotypes = present.get("records", {}), present.get("genotypes", {})
+    said = []
+    if isinstance(records.get("n_events"), int):
+        said.append(f"{people(records['n_events'])} dated health records")
+    kept = genotypes.get("variants_kept", genotypes.get("variants"))
+    if isinstance(kept, int):
+        said.append(f"{count(kept)} variants")
+    build = genotypes.get("build")
+    build_words = f" (genome build {build})" if build and isinstance(kept, int) else ""
+    if said:
+        return f"The study rests on {' and '.join(said)}{build_words}."
+    return "What was read, and how complete it is."
+
+
+def _label(key: str) -> str:
+    return LABELS.get(key, in_words(key.removeprefix("n_").removeprefix("share_")))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(v, Mapping) for v in value)
+
+
+def _value(key: str, value: Any, siblings: Mapping[str, Any] | None = None) -> str:
+    if value is None or value == "":
+        return NOT_STATED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value) if _counts_no_people(key) else _people(key, value, siblings or {})
+    if isinstance(value, float):
+        if key.startswith("share_of_people"):
+            return safe_share(value, (siblings or {}).get("n_subjects"))
+        return percent(value) if key.startswith("share_") or key in _SHARES else plain(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(key, v) for v in value)
+    if isinstance(value, Mapping):
+        return _groups(key, value)
+    return str(value)
+
+
+def _groups(key: str, groups: Mapping[Any, Any]) -> str:
+    if groups and all(isinstance(v, int) for v in groups.values()) and not _counts_no_people(key):
+        shown = [group_thousands(t) for t in suppress_counts(list(groups.values()))]
+        return "; ".join(f"{k} {t}" for k, t in zip(groups, shown, strict=True))
+    return "; ".join(f"{k}: {_value(str(k), v)}" for k, v in groups.items()) or NOT_STATED
+
+
+def _people(key: str, value: int, siblings: Mapping[str, Any]) -> str:
+    """Withhold the larger of two nested counts whose difference is a small cell."""
+    kept = siblings.get(f"{key}_kept")
+    return WITHHELD if isinstance(kept, int) and is_small(abs(value - kept)) else people(value)
+
+
+def _counts_no_people(key: str) -> bool:
+    return any(word in key for word in _NOT_PEOPLE)
+
+
+def _nested(key: str, rows: list[Mapping[str, Any]]) -> Table:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    numeric = [all(isinstance(r.get(n), int | float | None) for r in rows) for n in names]
+    columns = tuple(Column(_label(n), is_numeric) for n, is_numeric in zip(names, numeric, strict=True))
+    cells = tuple(tuple(Cell(_value(n, r.get(n), r)) for n in names) for r in rows)
+    return Table(_label(key), columns, cells, closed=f"{_label(key)} ({len(rows)} rows)")
+
+
+SECTION = SectionMaker("data_quality", render)

@@ -1,0 +1,197 @@
+"""KING-robust kinship of all pairs of samples (Manichaikul et al. 2010, doi:10.1093/bioinformatics/btq559).
+
+Between two samples i and j, with dosages g in {0, 1, 2}, over the variants called in both (equation 11, rearranged)::
+
+    kinship = 1/2 - sum((g_i - g_j)^2) / (4 * min(n_het_i, n_het_j))
+
+About 0.5 duplicates, 0.25 first degree, 0.125 second, 0.0625 third; the usual cuts lie between them (``DEGREES``). With
+few variants the estimate is noisy: a pair above a cut is not thereby proved to be related.
+
+The matrix products are written to the Python array API: NumPy on the CPU, CuPy on a GPU. All counts within a block are
+small integers, exact in float32, and blocks add up in float64, so that the result does not depend on threads or tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from genomix.io.plink import GenotypeStore
+from genomix.schemas.genotypes import KINSHIP
+from genomix.variants.qc import autosomal_biallelic
+
+DEGREES: dict[str, float] = {"duplicate": 0.354, "first": 0.177, "second": 0.0884, "third": 0.0442}
+"""Kinship above which a pair counts as that degree or closer (Manichaikul 2010, table 1)."""
+
+MINIMUM = DEGREES["third"]
+
+CallBlocks = Callable[[npt.NDArray[np.int64]], Iterator[npt.NDArray[np.int8]]]
+"""Given sample numbers, yields int8 (n_variants, n_samples) blocks over the same variants in the same order."""
+
+
+class _Tile(NamedTuple):
+    """A tile of samples, float32 (n_samples, n_variants): dosage minus one (0 where missing), called, heterozygous."""
+
+    centred: Any
+    called: Any
+    het: Any
+    complete: bool
+
+
+def king_robust_pair(calls_i: npt.NDArray[np.int8], calls_j: npt.NDArray[np.int8]) -> float:
+    """Return the kinship of one pair from int8 (n_variants,) calls; NaN when either has no heterozygous call.
+
+    >>> import numpy as np
+    >>> king_robust_pair(np.array([1, 1, 0, 2], dtype=np.int8), np.array([1, 1, 0, 2], dtype=np.int8))
+    0.5
+    """
+    both = (calls_i >= 0) & (calls_j >= 0)
+    i, j = calls_i[both].astype(np.int64), calls_j[both].astype(np.int64)
+    n_het = min(int((i == 1).sum()), int((j == 1).sum()))
+    return 0.5 - float(((i - j) ** 2).sum()) / (4 * n_het) if n_het else float("nan")
+
+
+def kinship_pairs(
+    store: GenotypeStore,
+    *,
+    variants: Any = None,
+    samples: Any = None,
+    minimum: float = MINIMUM,
+    xp: Any = np,
+    tile: int = 2048,
+) -> pl.DataFrame:
+    """Return the pairs with a kinship of at least ``minimum`` (schema KINSHIP), numbered as in the store.
+
+    Parameters
+    ----------
+    variants: rows of the store's variants to use; None for all autosomal records with one ALT. Pruning for linkage is
+        not needed (KING advises against it).
+    samples: 0-based samples; None for all.
+    xp: the array module, e.g. ``device.xp``.
+    tile: samples per tile; memory grows with its square.
+    """
+    rows = np.flatnonzero(autosomal_biallelic(store)) if variants is None else np.asarray(variants, dtype=np.int64)
+    chosen = np.arange(store.n_samples) if samples is None else np.asarray(samples, dtype=np.int64)
+
+    def blocks(part: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int8]]:
+        for block in store.blocks(rows, chosen[part]):
+            yield block.calls
+
+    frame = pairs_from_blocks(blocks, len(chosen), minimum=minimum, xp=xp, tile=tile)
+    first, second = chosen[frame["sample_a"].to_numpy()], chosen[frame["sample_b"].to_numpy()]
+    return _pair_frame(np.minimum(first, second), np.maximum(first, second), frame["kinship"].to_numpy())
+
+
+def king_robust(
+    calls: npt.NDArray[np.int8], *, minimum: float = MINIMUM, xp: Any = np, tile: int = 2048
+) -> pl.DataFrame:
+    """Return the pairs with a kinship of at least ``minimum`` from int8 (n_variants, n_samples) calls in memory."""
+
+    def blocks(part: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int8]]:
+        yield calls[:, part]
+
+    return pairs_from_blocks(blocks, calls.shape[1], minimum=minimum, xp=xp, tile=tile)
+
+
+def king_robust_matrix(calls: npt.NDArray[np.int8], *, xp: Any = np) -> npt.NDArray[np.float64]:
+    """Return the whole kinship matrix, float64 (n_samples, n_samples), 0.5 on the diagonal; for a few thousand samples.
+
+    NaN where a pair shares no variant at which both could be compared.
+    """
+    tile = _indicators(calls, xp)
+    kinship = _to_numpy(_kinship(*_products(tile, tile, xp), xp))
+    np.fill_diagonal(kinship, 0.5)
+    return kinship
+
+
+def pairs_from_blocks(
+    blocks: CallBlocks, n_samples: int, *, minimum: float, xp: Any = np, tile: int = 2048
+) -> pl.DataFrame:
+    """Return the pairs with a kinship of at least ``minimum``, tile by tile (schema KINSHIP)."""
+    tiles = [np.arange(start, min(start + tile, n_samples)) for start in range(0, n_samples, tile)]
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
+    for a, left in enumerate(tiles):
+        for right in tiles[a:]:
+            kinship = _tile_kinship(blocks, left, right, xp)
+            i, j = (_to_numpy(v) for v in xp.nonzero(kinship >= minimum))
+            upper = left[i] < right[j]
+            i, j = i[upper], j[upper]
+            found.append((left[i], right[j], _to_numpy(kinship)[i, j]))
+    first, second, values = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
+    return _pair_frame(np.asarray(first), np.asarray(second), np.asarray(values))
+
+
+def _pair_frame(first: Any, second: Any, kinship: Any) -> pl.DataFrame:
+    frame = pl.DataFrame(
+        {
+            "sample_a": np.asarray(first, dtype=np.int64),
+            "sample_b": np.asarray(second, dtype=np.int64),
+            "kinship": np.asarray(kinship, dtype=np.float64),
+        }
+    )
+    return KINSHIP.validate(frame.sort("sample_a", "sample_b"))
+
+
+def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], xp: Any) -> Any:
+    """Kinship of every sample of ``left`` with every one of ``right``, summed over variant blocks."""
+    others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if left is right else blocks(right)
+    totals: tuple[Any, Any, Any] | None = None
+    for left_calls, right_calls in zip(blocks(left), others, strict=False):
+        one = _indicators(left_calls, xp)
+        other = one if right_calls is None else _indicators(right_calls, xp)
+        part = _products(one, other, xp)
+        totals = part if totals is None else (totals[0] + part[0], totals[1] + part[1], totals[2] + part[2])
+    if totals is None:
+        return xp.full((len(left), len(right)), float("nan"))
+    return _kinship(*totals, xp)
+
+
+def _indicators(calls: npt.NDArray[np.int8], xp: Any) -> _Tile:
+    by_sample = np.ascontiguousarray(calls.T)
+    called = by_sample >= 0
+    centred = np.where(called, by_sample - 1, 0).astype(np.float32)
+    het = (by_sample == 1).astype(np.float32)
+    return _Tile(xp.asarray(centred), xp.asarray(called.astype(np.float32)), xp.asarray(het), bool(called.all()))
+
+
+def _products(one: _Tile, other: _Tile, xp: Any) -> tuple[Any, Any, Any]:
+    """Per pair: sum of squared differences, and each one's heterozygous calls, where both are called.
+
+    Without missing calls the latter are row sums, and one matrix product is left of the three or five.
+    """
+
+    def exact(counts: Any) -> Any:
+        return xp.astype(counts, xp.float64)
+
+    cross = xp.matmul(one.centred, other.centred.T)
+    if one.complete and other.complete:
+        hom_one = xp.sum(one.centred**2, axis=1)[:, None]
+        hom_other = xp.sum(other.centred**2, axis=1)[None, :]
+        het_one, het_other = xp.sum(one.het, axis=1)[:, None], xp.sum(other.het, axis=1)[None, :]
+        return exact(hom_one + hom_other - 2 * cross), exact(het_one), exact(het_other)
+    hom_one = xp.matmul(one.centred**2, other.called.T)
+    het_one = xp.matmul(one.het, other.called.T)
+    if one is other:
+        return exact(hom_one + hom_one.T - 2 * cross), exact(het_one), exact(het_one.T)
+    hom_other = xp.matmul(one.called, (other.centred**2).T)
+    return exact(hom_one + hom_other - 2 * cross), exact(het_one), exact(xp.matmul(one.called, other.het.T))
+
+
+def _kinship(squares: Any, het_one: Any, het_other: Any, xp: Any) -> Any:
+    """Equation 11 from float64 counts; NaN where the smaller number of heterozygotes is zero."""
+    fewer = xp.minimum(het_one, het_other)
+    safe = xp.where(fewer > 0, fewer, xp.ones_like(fewer))
+    nothing = xp.asarray(float("nan"), dtype=xp.float64)
+    return xp.where(fewer > 0, 0.5 - squares / (4 * safe), nothing)
+
+
+def _to_numpy(array: Any) -> npt.NDArray[Any]:
+    """Bring an array of any module to NumPy (CuPy has ``get``; the others speak DLPack)."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.asarray(array.get()) if hasattr(array, "get") else np.from_dlpack(array)

@@ -1,0 +1,201 @@
+"""Gather a study's result tables into what the report reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import genomix
+from genomix.features.assemble import missing_share
+from genomix.features.matrix import read_matrix
+from genomix.provenance import package_versions, python_version, read_json
+from genomix.report.inputs import ReportInputs, StudyFacts
+from genomix.schemas.people import FLOW
+from genomix.schemas.results import CERTIFICATE
+from genomix_pipelines.stage import StageContext
+from genomix_pipelines.study import Study, stated_parameters
+
+SPLIT_WORDS = {
+    "kin_groups": "close relatives (KING above {kinship:g}) are kept on one side",
+    "kinship_clusters": "clusters of low kinship are kept on one side",
+    "subjects": "all rows of one person are kept on one side",
+}
+
+
+def report_inputs(context: StageContext) -> ReportInputs:
+    """Return the report's inputs for every target of the study."""
+    split = split_figures(context)
+    return ReportInputs(
+        facts=study_facts(context),
+        flow=flow(context),
+        quality=quality(context),
+        columns=columns(context),
+        metrics=_concat(context, "evaluate", "metrics"),
+        curves=_concat(context, "evaluate", "curves"),
+        thresholds=_concat(context, "evaluate", "thresholds"),
+        ladder=_concat(context, "evaluate", "ladder"),
+        importance=_concat(context, "explain", "importance"),
+        beeswarm=_concat(context, "explain", "beeswarm") if len(context.folders("explain")) == 1 else _none(context),
+        certificate=certificate(context),
+        split=split,
+        provenance=provenance(context),
+    )
+
+
+def study_facts(context: StageContext) -> StudyFacts:
+    """Return what the study states about itself, with the task's times in days."""
+    study: Study = context.study
+    about = study.study
+    cohort = read_json(_any(context, "cohort") / "cohort.json")
+    windows = study.features.record_windows.windows if study.features.record_windows else ()
+    return StudyFacts(
+        title=about.title,
+        question=about.question,
+        outcome=about.outcome,
+        objective="binary" if study.binary else "regression",
+        population=about.population,
+        simulated=about.simulated,
+        intended_use=about.intended_use,
+        owner=about.owner,
+        report_date=about.report_date,
+        genome_build=genome_build(context),
+        prediction_time=about.prediction_time,
+        windows_days=tuple(None if w == "full" else float(w.removesuffix("d")) for w in windows),
+        gap_days=cohort.get("gap_days") or 0.0,
+        horizon_days=cohort.get("horizon_days"),
+        split_sentence=split_sentence(study),
+        threshold=about.threshold,
+        data_use=about.data_use,
+        limitations=(*about.limitations, *own_limitations(study)),
+    )
+
+
+def genome_build(context: StageContext) -> str | None:
+    """Return the genome build, None without genotypes."""
+    if not context.has("genotype_qc"):
+        return None
+    return str(read_json(_any(context, "genotype_qc") / "quality.json")["build"])
+
+
+def split_sentence(study: Study) -> str:
+    """Return how rows were divided, as a sentence."""
+    split = study.split
+    together = SPLIT_WORDS[split.keep_together].format(kinship=split.kinship)
+    if split.design == "cross_validation":
+        return f"{split.folds}-fold cross-validation: every row is held out once, and {together}"
+    return f"{split.held_out:.0%} of the rows are held out and {split.tuning:.0%} tune the model; {together}"
+
+
+def own_limitations(study: Study) -> list[str]:
+    """Return limits that follow from how the study is made."""
+    limits = []
+    if study.genotypes:
+        limits.append("Genotypes were filtered for quality over everyone, before the split and without the outcome.")
+    if study.split.design == "cross_validation":
+        limits.append("Intervals do not count that the models of different folds share training rows.")
+    return limits
+
+
+def flow(context: StageContext) -> pl.DataFrame:
+    """Return the cohort flow; with several targets the first one's rows stand for all."""
+    stages = [stage for stage in ("genotype_qc", "cohort", "split") if context.has(stage)]
+    return FLOW.validate(pl.concat([pl.read_parquet(_any(context, stage) / "flow.parquet") for stage in stages]))
+
+
+def quality(context: StageContext) -> dict[str, Any]:
+    """Return plain figures of the records' and the genotypes' quality."""
+    found: dict[str, Any] = {}
+    if context.has("convert_records"):
+        found["records"] = read_json(context.folder("convert_records") / "quality.json")
+        conversion = read_json(context.folder("convert_records") / "conversion.json")
+        found["records"]["availability"] = conversion["records"]["availability"]
+        found["records"]["units"] = conversion["units"]
+    if context.has("genotype_qc"):
+        found["genotypes"] = read_json(context.folder("genotype_qc") / "quality.json")
+        conversion = read_json(context.folder("convert_genotypes") / "conversion.json")
+        found["genotypes"]["variant_records_left_out"] = conversion["records_left_out"]
+    return found
+
+
+def columns(context: StageContext) -> pl.DataFrame:
+    """Return the features' dictionary with the share of rows without a value, one row per name."""
+    frames = []
+    for folder in context.folders("features").values():
+        matrix = read_matrix(folder / "matrix")
+        shares = missing_share(matrix.for_fold(0), np.arange(matrix.n_rows, dtype=np.int64))
+        frames.append(shares.rename({"missing_share": "n_missing_share"}))
+    return pl.concat(frames).unique("name", keep="first", maintain_order=True)
+
+
+def certificate(context: StageContext) -> pl.DataFrame:
+    """Return the certificate; with several targets a check has the worst status of all, and says of how many."""
+    order = {"failed": 0, "not provable": 1, "passed": 2, "not applicable": 3}
+    frames = [pl.read_parquet(f / "certificate.parquet") for f in context.folders("certificate").values()]
+    if len(frames) == 1:
+        return frames[0]
+    rows = []
+    for i, check in enumerate(frames[0]["check"].to_list()):
+        each = [frame.row(i, named=True) for frame in frames]
+        worst = min(each, key=lambda r: order[r["status"]])
+        same = sum(r["status"] == worst["status"] for r in each)
+        words = f"{same} of {len(each)} targets; for example: {worst['found']}"
+        rows.append([check, worst["status"], worst["claim"], words])
+    schema = {c.name: c.dtype for c in CERTIFICATE.columns}
+    return CERTIFICATE.validate(pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def split_figures(context: StageContext) -> dict[str, Any]:
+    """Return counts per fold and the kinship that crosses, of the first target's split."""
+    stated = read_json(_any(context, "split") / "split.json")
+    folds = []
+    for number, fold in enumerate(stated["folds"]):
+        row: dict[str, Any] = {"fold": number + 1}
+        for role in ("train", "tuning", "held_out"):
+            row[role] = fold["roles"].get(role, {}).get("rows", 0)
+        row["held_out_events"] = fold["roles"].get("held_out", {}).get("events")
+        folds.append({k: v for k, v in row.items() if v is not None})
+    figures: dict[str, Any] = {"folds": folds, "groups_kept_together": stated["units"]}
+    crossing = [f["crossing_kinship"] for f in stated["folds"] if f["crossing_kinship"] is not None]
+    if crossing:
+        largest = [c["maximum"] for c in crossing if c["maximum"] is not None]
+        figures["max_crossing_kinship"] = max(largest, default=None)
+        for degree in ("first", "second", "third"):
+            figures[f"crossing_pairs_{degree}_degree_or_closer"] = sum(c["counts"][degree] for c in crossing)
+    return figures
+
+
+def provenance(context: StageContext) -> dict[str, Any]:
+    """Return versions, hashes, parameters and the kind of device; nothing that differs by run."""
+    study: Study = context.study
+    stages, inputs = {}, {}
+    for name, by_target in sorted(context.upstream.items()):
+        for target, folder in by_target.items():
+            stages[name if target is None else f"{name}[{target}]"] = folder.name
+            manifest = read_json(folder / "manifest.json")
+            inputs |= {f"{name}: {role}": digest for role, digest in manifest["inputs"].items()}
+    return {
+        "genomix_version": genomix.__version__,
+        "python": python_version(),
+        "seed": study.study.seed,
+        "device": context.device.kind,
+        "versions": package_versions(),
+        "inputs": inputs,
+        "stages": stages,
+        "parameters": stated_parameters(study),
+    }
+
+
+def _any(context: StageContext, stage: str) -> Path:
+    """Return the folder of a stage: the shared one, or the first target's."""
+    return next(iter(context.folders(stage).values()))
+
+
+def _concat(context: StageContext, stage: str, name: str) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(folder / f"{name}.parquet") for folder in context.folders(stage).values()])
+
+
+def _none(context: StageContext) -> pl.DataFrame:
+    return pl.read_parquet(_any(context, "explain") / "beeswarm.parquet").clear()

@@ -1,0 +1,54 @@
+"""Stage ``features``: run the study's feature families into a FeatureMatrix that knows its folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genomix.features.assemble import assemble
+from genomix.features.matrix import write_matrix
+from genomix_pipelines.stage import Stage, StageContext
+from genomix_pipelines.stage_inputs import family_inputs, write_used_table
+from genomix_pipelines.study import Study
+
+
+def files(study: Study, _target: str | None) -> dict[str, Path]:
+    """Return the scores and the table that families read."""
+    found = {f"score_{i}": s.path for i, s in enumerate(study.scores)}
+    if study.table is not None and study.features.table is not None:
+        found["table"] = study.table.path
+    return found
+
+
+def parameters(study: Study, target: str | None) -> dict[str, Any]:
+    """Return the families' options."""
+    return {
+        "features": study.features.model_dump(mode="json"),
+        "scores": [s.model_dump(mode="json", exclude={"path"}) for s in study.scores],
+        "table": study.table.model_dump(mode="json", exclude={"path"}) if study.table else None,
+        "target": target,
+    }
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Write the matrix folder."""
+    index = pl.read_parquet(context.folder("split") / "index.parquet")
+    write_used_table(context)
+    families, options, inputs = family_inputs(context, index, table_folder=context.out)
+    matrix = assemble(families, options, inputs, index, progress=context.progress)
+    folder = context.out / "matrix"
+    folder.mkdir()
+    write_matrix(matrix, folder)
+    return {"rows": matrix.n_rows, "columns": matrix.for_fold(0).columns.height, "families": len(families)}
+
+
+STAGE = Stage(
+    name="features",
+    run=run,
+    needs=("split", "cohort", "kinship", "link", "convert_records", "convert_genotypes", "genotype_qc"),
+    files=files,
+    parameters=parameters,
+    per_target=True,
+)

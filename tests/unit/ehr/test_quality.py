@@ -1,0 +1,51 @@
+"""Figures about records, counted by hand; no date may appear among them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import polars as pl
+import pytest
+
+from genomix.ehr.quality import describe
+from genomix.io.record_format import to_events
+
+
+def test_figures_by_hand() -> None:
+    rows = [
+        (1, datetime(1950, 1, 1), "MEDS_BIRTH", None, None),
+        (1, datetime(2019, 1, 1, 8), "A", 1.0, "kg"),
+        (1, datetime(2020, 1, 1, 8), "A", 2.0, "g"),
+        (1, datetime(2020, 1, 1, 8), "A", 2.0, "g"),
+        (1, datetime(2020, 1, 2), "MEDS_DEATH", None, None),  # a date: to the end of the day
+        (1, datetime(2020, 1, 2, 20), "B", None, None),
+        (1, datetime(2020, 1, 3, 1), "B", None, None),
+        (2, None, "GENDER//F", None, None),
+        (2, datetime(2020, 1, 1, 9), "B", 4.0, None),
+    ]
+    schema = {"subject_id": pl.Int64, "time": pl.Datetime("us"), "code": pl.String, "numeric_value": pl.Float32}
+    raw = pl.DataFrame(rows, schema=schema | {"unit": pl.String}, orient="row")
+    found = describe(to_events(raw, source_format="t").events)
+    assert (found["n_subjects"], found["n_events"], found["n_static"], found["n_codes"]) == (2, 8, 1, 5)
+    assert found["n_repeated_records"] == 1
+    assert (found["n_events_after_death"], found["n_people_with_events_after_death"]) == (1, 1)
+    assert found["n_events_before_birth"] == 0
+    assert found["share_date_only"] == 2 / 8
+    assert found["share_without_unit"] == 1 / 4
+    assert found["share_of_people_without_birth"] == 0.5
+    assert found["longest_record_years"] == pytest.approx(367 / 365.25, abs=0.003)
+    assert found["n_codes_with_several_units"] == 1
+    assert [(r["unit"], r["values"]) for r in found["codes_with_several_units"]] == [("g", 2), ("kg", 1)]
+    assert found["most_frequent_codes"][0] == {"code": "A", "n_events": 3, "n_people": 1}
+    text = json.dumps(found, allow_nan=False)
+    assert "2020" not in text
+    assert "2019" not in text
+
+
+def test_no_events() -> None:
+    from genomix.schemas.events import EVENTS
+
+    found = describe(EVENTS.empty())
+    assert found["n_subjects"] == 0
+    assert found["share_date_only"] is None
