@@ -12,7 +12,7 @@ import polars as pl
 from genomix.errors import ConfigError
 from genomix.features.family import FeatureInputs, Learned
 from genomix.features.matrix import FeatureBlock, RowArray
-from genomix.io.plink import MISSING_CALL, GenotypeStore
+from genomix.io.plink import MISSING_CALL, GenotypeStore, variant_key
 from genomix.schemas.features import COLUMNS
 from genomix.variants.pca import PcaModel, fit_pca, ld_prune, project
 from genomix.variants.qc import autosomal_biallelic
@@ -64,7 +64,7 @@ def training_samples(inputs: FeatureInputs, rows: RowArray, *, unrelated_only: b
 
 def variant_keys(variants: pl.DataFrame) -> pl.Series:
     """Return ``contig:position:ref:alt`` of each variant: its name in anything that is learned."""
-    return variants.select(pl.format("{}:{}:{}:{}", "contig", "position", "ref", "alt").alias("key")).to_series()
+    return variants.select(variant_key().alias("key")).to_series()
 
 
 def rows_of_keys(store: GenotypeStore, keys: Sequence[str]) -> RowArray:

@@ -237,7 +237,10 @@ def _name(rule: AvailabilityRule) -> str:
 
 
 def _with_discharge(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
-    """Add _discharge: the end of the stay that a ``discharge`` record falls into, null where it falls into none."""
+    """Add _discharge: the end of the latest stay that began before a ``discharge`` record's own end.
+
+    A stay that ended before the record lies in the past and delays nothing: the later of the two ends counts.
+    """
     wanted = frame["_action"] == "discharge"
     stays = hospital_stays(frame, rules)
     if not wanted.any() or not stays.height:
@@ -251,7 +254,6 @@ def _with_discharge(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFra
             stays.sort("admitted"), left_on="_end", right_on="admitted", by="subject_id", strategy="backward",
             check_sortedness=False,
         )
-        .filter(pl.col("discharged") >= pl.col("time"))
         .select("_at", pl.col("discharged").alias("_discharge"))
     )  # fmt: skip
     return keyed.join(inside, on="_at", how="left", maintain_order="left").drop("_at")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import FormatError, LinkError
+from genomix.errors import FormatError, Identifier, LinkError
 from genomix.io.call_policies import (
     CALL_NOTES,
     CALL_OUTCOMES,
@@ -44,7 +44,7 @@ from genomix.io.genotype_format import (
     find_format,
 )
 from genomix.io.pgen_writer import PgenBlockWriter
-from genomix.io.plink import NOT_COUNTABLE, SUFFIXES, allele_offsets, open_pgen, read_pgen_block, split_alleles
+from genomix.io.plink import SUFFIXES, allele_offsets, open_pgen, read_pgen_block, split_alleles, variant_key
 from genomix.io.plink_tables import write_psam, write_pvar
 from genomix.provenance import atomic_path
 
@@ -206,8 +206,13 @@ def merge_samples(samples: pl.DataFrame, given: SexTable | None) -> pl.DataFrame
     table = given if isinstance(given, pl.DataFrame) else _sex_frame(given)
     if "sample_id" not in table.columns:
         raise FormatError("the table of samples has no column sample_id", hint="it has: " + ", ".join(table.columns))
-    if table["sample_id"].is_duplicated().any():
-        raise LinkError("the table of samples names a sample twice")
+    twice = table["sample_id"].is_duplicated()
+    if twice.any():
+        row = int(twice.arg_max() or 0)
+        repeated = Identifier("sample", str(table["sample_id"][row]), row + 1)
+        raise LinkError("the table of samples names a sample twice", identifiers=(repeated,))
+    if "sex" in table.columns and not table["sex"].cast(pl.Int64).fill_null(0).is_in([0, 1, 2]).all():
+        raise FormatError("the table of samples has a sex that is not 1 (male), 2 (female) or 0 (unknown)")
     if table.height and not table["sample_id"].is_in(samples["sample_id"].to_list()).any():
         raise LinkError("no sample of the table is in the genotypes", hint="compare both files' identifiers")
     new = table.rename({"sex": "_sex"}) if "sex" in table.columns else table
@@ -227,7 +232,7 @@ def _sex_frame(given: Mapping[str, int]) -> pl.DataFrame:
 
 def _plan(found: pl.DataFrame, build: str, where: str) -> tuple[_Plan, dict[str, int], dict[str, int]]:
     """Decide from the records' fixed columns alone what is written, and in which order."""
-    named = found.with_columns(
+    named = found.rechunk().with_columns(
         normalise_contigs(found["contig"]),
         pl.col("ref").str.to_uppercase(),
         _upper_sequences(pl.col("alt")).alias("alt"),
@@ -241,10 +246,8 @@ def _plan(found: pl.DataFrame, build: str, where: str) -> tuple[_Plan, dict[str,
     ranks, positions = contig_ranks(records["contig"]), records["position"].to_numpy()
     order = np.lexsort((positions, ranks))
     in_order = bool((order == np.arange(len(order))).all())
-    made = pl.format("{}:{}:{}:{}", "contig", "position", "ref", "alt")
-    records = records.with_columns(
-        pl.when(pl.col("variant_id") == ".").then(made).otherwise("variant_id").alias("variant_id")
-    )
+    named_by_place = pl.when(pl.col("variant_id") == ".").then(variant_key()).otherwise("variant_id")
+    records = records.with_columns(named_by_place.alias("variant_id"))
     plan = _Plan(
         kept,
         None if in_order else order,
@@ -262,8 +265,8 @@ def _upper_sequences(alt: pl.Expr) -> pl.Expr:
 
 
 def _left_out_reason() -> pl.Expr:
-    alleles = pl.col("alt").str.split(",")
-    countable = ~alleles.list.eval(pl.element().str.contains(NOT_COUNTABLE)).list.all()
+    without_sequence = r"(?:\*|<[^,]*>|[^,]*[\[\]][^,]*)"
+    countable = ~pl.col("alt").str.contains(f"^{without_sequence}(?:,{without_sequence})*$")
     return (
         pl.when(pl.col("position") < 0).then(pl.lit("negative position (PLINK's mark for a variant to ignore)"))
         .when(pl.col("ref") == ".").then(pl.lit("REF unknown"))

@@ -55,6 +55,11 @@ def allele_offsets(alts: pl.Series) -> npt.NDArray[np.uintp]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp)
 
 
+def variant_key() -> pl.Expr:
+    """Return ``contig:position:ref:alt`` of a frame's rows."""
+    return pl.concat_str("contig", "position", "ref", "alt", separator=":")
+
+
 def split_alleles(records: pl.DataFrame) -> pl.DataFrame:
     """Return one row per (record, countable ALT): the VARIANTS columns, ``record`` and ``allele`` (1 is the first ALT).
 
@@ -67,8 +72,7 @@ def split_alleles(records: pl.DataFrame) -> pl.DataFrame:
         .explode("alt", "allele")
         .filter(~pl.col("alt").str.contains(NOT_COUNTABLE))
     )
-    made = pl.format("{}:{}:{}:{}", "contig", "position", "ref", "alt")
-    named = pl.when(pl.col("variant_id") == ".").then(made).otherwise(pl.col("variant_id"))
+    named = pl.when(pl.col("variant_id") == ".").then(variant_key()).otherwise(pl.col("variant_id"))
     return rows.with_columns(named.alias("variant_id")).select(*VARIANTS.names, "record", "allele")
 
 
@@ -229,6 +233,8 @@ def open_pgen(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> Any
     """Return a pgenlib reader; a .pgen that does not fit its tables is a :class:`FormatError`."""
     import pgenlib
 
+    if not path.is_file():
+        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     try:
         return pgenlib.PgenReader(str(path).encode(), raw_sample_ct=n_samples, allele_idx_offsets=offsets)
     except (RuntimeError, AssertionError) as error:
@@ -237,6 +243,13 @@ def open_pgen(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> Any
             where=str(path),
             hint="check that .pgen, .pvar and .psam belong together",
         ) from error
+
+
+def _ref_is_provisional(path: Path) -> bool:
+    """Say whether a .pgen marks every REF as provisional: the top two bits of its twelfth byte are 2."""
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    return len(head) == 12 and head[11] >> 6 == 2
 
 
 def _words(error: Exception) -> str:
@@ -270,6 +283,7 @@ class PgenSource:
             samples,
             header.contigs,
             build=header.build,
+            ref_known=not _ref_is_provisional(self._pgen),
             may_be_phased=bool(self._reader.hardcall_phase_present()),
             may_have_dosages=True,
         )

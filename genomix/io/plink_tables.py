@@ -216,6 +216,8 @@ def read_bim(path: Path) -> pl.DataFrame:
         for column, value in zip(columns, values, strict=True):
             column.append(value)
     contig, variant_id, _, position, first, second = columns
+    if not contig:
+        raise FormatError(f"{path.name} holds no variants", where=str(path))
     frame = pl.DataFrame(
         {"contig": contig, "position": position, "variant_id": variant_id, "ref": second, "alt": first},
         schema=dict.fromkeys(("contig", "position", "variant_id", "ref", "alt"), pl.String),

@@ -24,11 +24,11 @@ def calibration_curve(
     """Return CURVES named ``calibration`` (tenths of the predictions) and, if binary, ``calibration_smooth``.
 
     x is the predicted and y the observed mean; bands are 95 % percentile intervals over units, pointwise. A bin holds
-    at least ``small_cell`` units. The smooth curve runs between the means of the outer bins only, so that it shows no
+    at least ``small_cell`` people. The smooth curve runs between the means of the outer bins only, so that it shows no
     single extreme person.
     """
-    least = max(small_cell, -(-rows.n_units // N_BINS))
-    step = merge_small_steps(rows.p, rows.code, least=least)
+    least = max(small_cell, -(-rows.n_people // N_BINS))
+    step = merge_small_steps(rows.p, rows.person, least=least)
     by_bin = _by_bin(rows, step)
     statistics: list[Statistic] = [by_bin]
     x = np.bincount(step, weights=rows.weight * rows.p) / np.bincount(step, weights=rows.weight)
@@ -37,13 +37,13 @@ def calibration_curve(
     if smooth:
         statistics.append(lambda drawn: smooth_calibration(rows.y, rows.p, _spread(rows, drawn), at=grid))
     drawn = bootstrap(statistics, n_units=rows.n_drawn, n_rows=rows.y.size, n_resamples=n_resamples, seed=seed)
-    n = units_by_step(step, rows.code)
+    n = units_by_step(step, rows.person)
     frames = [curves_frame(target, model, "calibration", {"x": x, **_band(by_bin, drawn[0], rows.n_drawn), "n": n})]
     if smooth:
         columns: dict[str, object] = {
             "x": grid,
             **_band(statistics[1], drawn[1], rows.n_drawn),
-            "n": [rows.n_units] * grid.size,
+            "n": [rows.n_people] * grid.size,
         }
         frames.append(curves_frame(target, model, "calibration_smooth", columns))
     return pl.concat(frames)
@@ -54,11 +54,11 @@ def scatter_cells(
 ) -> pl.DataFrame:
     """Return CURVES named ``scatter``: means of predicted (x) and observed (y) in cells of a grid, for a quantity.
 
-    The grid has ``n_cells`` quantile bins each way; a cell with fewer than ``small_cell`` units is left out.
+    The grid has ``n_cells`` quantile bins each way; a cell with fewer than ``small_cell`` people is left out.
     """
     across, up = (_quantile_bin(v, n_cells) for v in (rows.p, rows.y))
     step = np.unique(across * n_cells + up, return_inverse=True)[1].reshape(-1)
-    n = units_by_step(step, rows.code)
+    n = units_by_step(step, rows.person)
     size = np.bincount(step)
     x, y = (np.bincount(step, weights=v) / size for v in (rows.p, rows.y))
     kept = n >= small_cell

@@ -49,22 +49,22 @@ def units_by_step(step: IntArray, units: IntArray) -> IntArray:
 def curves_frame(target: str, model: str, curve: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     """Return CURVES rows of one curve; ``columns`` holds x, y, n and, where there is a band, low and high."""
     n_points = len(columns["x"])
-    frame = pl.DataFrame({
-        "target": [target] * n_points, "model": [model] * n_points, "curve": [curve] * n_points,
-        "x": columns["x"], "y": columns["y"],
-        "low": columns.get("low", [None] * n_points), "high": columns.get("high", [None] * n_points),
-        "n": columns["n"],
-    })  # fmt: skip
-    cast = frame.with_columns(
-        pl.col("x", "y", "low", "high").cast(pl.Float64).fill_nan(None), pl.col("n").cast(pl.Int64)
-    )
+    missing = [None] * n_points
+    frame = pl.DataFrame(
+        {
+            "target": [target] * n_points, "model": [model] * n_points, "curve": [curve] * n_points,
+            "x": columns["x"], "y": columns["y"], "low": columns.get("low", missing),
+            "high": columns.get("high", missing), "n": columns["n"],
+        }
+    )  # fmt: skip
+    cast = frame.cast({c.name: c.dtype for c in CURVES.columns}).with_columns(pl.col(pl.Float64).fill_nan(None))
     return CURVES.validate(cast)
 
 
 def roc_curve(rows: Rows, *, target: str, model: str, small_cell: int = SMALL_CELL) -> pl.DataFrame:
     """Return the ROC curve as CURVES: x is 1 - specificity, y sensitivity, from (0, 0) to (1, 1).
 
-    Each step covers at least ``small_cell`` units. With several folds a prediction is replaced by its place among the
+    Each step covers at least ``small_cell`` people. With several folds a prediction is replaced by its place among the
     non-events of its fold, because scales differ between folds; the area then weighs folds by events.
     """
     score = _place_among_non_events(rows) if np.unique(rows.fold).size > 1 else rows.p
@@ -87,11 +87,11 @@ def precision_recall_curve(rows: Rows, *, target: str, model: str, small_cell: i
 
 def _cumulated_steps(score: Float64Array, rows: Rows, small_cell: int) -> tuple[Float64Array, Float64Array, IntArray]:
     """Return weighted events and non-events at or above each step, highest first, and the units of each step."""
-    least = max(small_cell, -(-rows.n_units // _MOST_STEPS))
-    step = merge_small_steps(-score, rows.code, least=least)
+    least = max(small_cell, -(-rows.n_people // _MOST_STEPS))
+    step = merge_small_steps(-score, rows.person, least=least)
     events = np.cumsum(np.bincount(step, weights=rows.weight * rows.y), dtype=np.float64)
     non_events = np.cumsum(np.bincount(step, weights=rows.weight * (1 - rows.y)), dtype=np.float64)
-    return events, non_events, units_by_step(step, rows.code)
+    return events, non_events, units_by_step(step, rows.person)
 
 
 def _place_among_non_events(rows: Rows) -> Float64Array:

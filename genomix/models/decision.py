@@ -79,7 +79,7 @@ def decision_curve(table: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     target, model = table["target"][0], table["model"][0]
     own = {"x": shown["threshold"], "y": shown["net_benefit"], "low": shown["net_benefit_low"],
            "high": shown["net_benefit_high"], "n": shown["n_flagged"]}  # fmt: skip
-    everyone = {"x": shown["threshold"], "y": shown["net_benefit_treat_all"], "n": [rows.n_units] * shown.height}
+    everyone = {"x": shown["threshold"], "y": shown["net_benefit_treat_all"], "n": [rows.n_people] * shown.height}
     return pl.concat([
         curves_frame(target, model, "decision", own), curves_frame(target, "treat_all", "decision", everyone)
     ])  # fmt: skip
@@ -115,7 +115,7 @@ def _record(
     rows: Rows, point: Counts, t: Float64Array, j: int, ppv: Float64Array, nb: Float64Array, small_cell: int
 ) -> dict[str, object]:
     flagged = rows.p >= t[j]
-    sides = [int(np.unique(rows.code[chosen]).size) for chosen in (flagged, ~flagged)]
+    sides = [int(np.unique(rows.person[chosen]).size) for chosen in (flagged, ~flagged)]
     tp, fp = float(point.true_positive[0, j]), float(point.false_positive[0, j])
     events, non_events = float(point.events[0, 0]), float(point.non_events[0, 0])
     figures: dict[str, float | None] = {

@@ -40,12 +40,17 @@ _OVERALL_ONLY = ("ici",)
 Labels = Sequence[str | None] | npt.NDArray[np.object_] | pl.Series
 
 
+FEWEST_UNITS = 5
+"""Fewer resampled units than this say nothing about an interval."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Held-out rows of one model, or of one subgroup: all arrays are (rows,).
 
     ``code`` is the unit of each row among the ``n_drawn`` units that are resampled, ``weight`` the row's own weight,
-    ``reference`` the prediction without the model (None when it is not known).
+    ``reference`` the prediction without the model (None when it is not known). ``person`` numbers people: small cells
+    are judged by people, intervals by units.
     """
 
     row: IntArray
@@ -56,13 +61,14 @@ class Rows:
     weight: Float64Array
     reference: Float64Array | None
     n_drawn: int
+    person: IntArray
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Rows:
         """Return the rows for which ``chosen`` is True."""
         return Rows(
             row=self.row[chosen], fold=self.fold[chosen], y=self.y[chosen], p=self.p[chosen], code=self.code[chosen],
             weight=self.weight[chosen], reference=None if self.reference is None else self.reference[chosen],
-            n_drawn=self.n_drawn,
+            n_drawn=self.n_drawn, person=self.person[chosen],
         )  # fmt: skip
 
     @property
@@ -71,14 +77,20 @@ class Rows:
         return int(np.unique(self.code).size)
 
     @property
+    def n_people(self) -> int:
+        """Number of people who have a row here."""
+        return int(np.unique(self.person).size)
+
+    @property
     def n_events(self) -> int:
         """Number of rows with label 1."""
         return int((self.y == 1).sum())
 
 
 def rows_by_model(
-    predictions: pl.DataFrame, *, weights: Float64Array | None = None, training_mean: Mapping[int, float] | None = None
-) -> dict[str, Rows]:
+    predictions: pl.DataFrame, *, weights: Float64Array | None = None, training_mean: Mapping[int, float] | None = None,
+    people: IntArray | None = None,
+) -> dict[str, Rows]:  # fmt: skip
     """Return each model's predictions as arrays sorted by fold and row, by model name.
 
     Units are numbered over all of ``predictions``, so that all models share their draws.
@@ -88,6 +100,7 @@ def rows_by_model(
     predictions: PREDICTIONS; may hold several models.
     weights: weight per row of the index, or None for equal ones.
     training_mean: fold to the mean label of its training part.
+    people: person of each row of the index; None when no person has two rows.
     """
     frame = PREDICTIONS.validate(predictions).sort("model", "fold", "row")
     units = number_units(frame["kin_group"].to_numpy())
@@ -98,7 +111,7 @@ def rows_by_model(
         reference = np.array([training_mean[f] for f in fold.tolist()], dtype=np.float64)
     everything = Rows(
         row=row, fold=fold, y=frame["label"].to_numpy(), p=frame["prediction"].to_numpy(), code=units.code,
-        weight=weight, reference=reference, n_drawn=units.n_units,
+        weight=weight, reference=reference, n_drawn=units.n_units, person=row if people is None else people[row],
     )  # fmt: skip
     model = frame["model"].to_numpy()
     return {name: everything.take(model == name) for name in sorted(set(model.tolist()))}
@@ -158,8 +171,10 @@ def _quotient(numerator: Float64Array, denominator: Float64Array) -> Float64Arra
 
 def why_not(rows: Rows, objective: Objective, *, small_cell: int, min_events: int) -> str:
     """Return why nothing can be estimated from these rows, or an empty string."""
-    if rows.n_units < small_cell:
+    if rows.n_people < small_cell:
         return f"not estimable: fewer than {small_cell} people"
+    if rows.n_units < FEWEST_UNITS:
+        return f"not estimable: fewer than {FEWEST_UNITS} groups of relatives"
     if objective == "regression":
         return "" if varies(rows.y) else "not estimable: the outcome does not vary"
     for count, what in ((rows.n_events, "events"), (rows.y.size - rows.n_events, "non-events")):
@@ -174,7 +189,7 @@ def evaluate_predictions(
     predictions: pl.DataFrame, *, target: str, objective: Objective, seed: int,
     subgroups: Mapping[str, Labels] | None = None, weights: Float64Array | None = None,
     training_mean: Mapping[int, float] | None = None, metrics: Sequence[str] | None = None, n_resamples: int = 2000,
-    small_cell: int = SMALL_CELL, min_events: int = MIN_EVENTS,
+    people: IntArray | None = None, small_cell: int = SMALL_CELL, min_events: int = MIN_EVENTS,
 ) -> pl.DataFrame:  # fmt: skip
     """Return METRICS: each model's measures with 95 % percentile intervals, overall and within subgroups.
 
@@ -190,6 +205,7 @@ def evaluate_predictions(
     weights: weight per row of the index, or None for equal ones.
     training_mean: fold to the mean label of its training part; adds the model ``prevalence``, which predicts it, and
         is the reference of R².
+    people: person of each row of the index; None when no person has two rows.
     metrics: names to compute; all of the objective by default (``ici`` overall only).
 
     Raises
@@ -197,7 +213,7 @@ def evaluate_predictions(
     FormatError: a subgroup's labels do not reach the largest row.
     """
     names = tuple(metrics or (BINARY_METRICS if objective == "binary" else REGRESSION_METRICS))
-    models = rows_by_model(predictions, weights=weights, training_mean=training_mean)
+    models = rows_by_model(predictions, weights=weights, training_mean=training_mean, people=people)
     if training_mean is not None and models:
         models["prevalence"] = _without_model(next(iter(models.values())))
     cells = [

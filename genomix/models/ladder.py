@@ -20,6 +20,7 @@ from genomix.models.evaluate import (
     summarise,
     why_not,
 )
+from genomix.models.metrics import IntArray
 from genomix.models.model import Float64Array, Objective
 from genomix.privacy import SMALL_CELL
 from genomix.schemas.features import RUNGS
@@ -31,7 +32,8 @@ LADDER_METRICS: Mapping[str, tuple[str, str]] = {"binary": ("auroc", "log_loss")
 def ladder(
     predictions: pl.DataFrame, *, target: str, objective: Objective, n_features: Mapping[str, int], seed: int,
     ancestry: Labels | None = None, notes: Mapping[str, str] | None = None, weights: Float64Array | None = None,
-    training_mean: Mapping[int, float] | None = None, n_resamples: int = 2000, small_cell: int = SMALL_CELL,
+    training_mean: Mapping[int, float] | None = None, n_resamples: int = 2000, people: IntArray | None = None,
+    small_cell: int = SMALL_CELL,
     min_events: int = MIN_EVENTS,
 ) -> pl.DataFrame:  # fmt: skip
     """Return LADDER: each rung's value and its paired difference to the rung before, overall and by ancestry.
@@ -46,12 +48,13 @@ def ladder(
     ancestry: label (or None) per row of the index.
     notes: rung to a note, e.g. the discovery cohorts of its scores.
     training_mean: fold to the mean label of its training part, the reference of R².
+    people: person of each row of the index; None when no person has two rows.
 
     Raises
     ------
     ConfigError: an unknown rung, or rungs that differ in rows, folds or labels.
     """
-    by_rung = rows_by_model(predictions, weights=weights, training_mean=training_mean)
+    by_rung = rows_by_model(predictions, weights=weights, training_mean=training_mean, people=people)
     rungs = _checked_rungs(by_rung)
     metrics = LADDER_METRICS[objective]
     records: list[dict[str, object]] = []

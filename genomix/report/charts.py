@@ -47,6 +47,9 @@ _RC = {
 }  # fmt: skip
 
 
+_NOT_DRAWN = re.compile(r"<\?xml.*?\?>\s*|<!DOCTYPE.*?>\s*|<!--.*?-->\s*|<metadata>.*?</metadata>\s*", flags=re.DOTALL)
+
+
 class Canvas(NamedTuple):
     """A figure and its first axes."""
 
@@ -103,10 +106,11 @@ def to_svg(figure: Figure, *, mark: str = "") -> bytes:
         figure.text(0.995, 0.994, mark, ha="right", va="top", fontsize=7.5, color=MARK, weight="bold")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
-    text = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", buffer.getvalue().decode(), flags=re.DOTALL)
+    text = _NOT_DRAWN.sub("", buffer.getvalue().decode())
     return re.sub(r"\n\s*", "\n", text).encode()
 
 
+@functools.lru_cache(maxsize=20_000)
 def text_width_pt(text: str, size_pt: float = FONT_PT, *, bold: bool = False) -> float:
     """Return how wide a line of text is drawn, in points."""
     from matplotlib.font_manager import FontProperties
@@ -134,8 +138,20 @@ def wrap(text: str, width_in: float, size_pt: float = FONT_PT, *, max_lines: int
 
 
 def _breakable(text: str, width_in: float, size_pt: float) -> list[str]:
-    longest = max(4, int(72 * width_in / (0.62 * size_pt)))
-    return [word[i : i + longest] for word in text.split(" ") if word for i in range(0, len(word), longest)]
+    """Return the words of a text; a word that is wider than the line is cut where it no longer fits."""
+    words: list[str] = []
+    for word in text.split():
+        if text_width_pt(word, size_pt) <= 72 * width_in:
+            words.append(word)
+            continue
+        part = ""
+        for letter in word:
+            if part and text_width_pt(part + letter, size_pt) > 72 * width_in:
+                words.append(part)
+                part = ""
+            part += letter
+        words.append(part)
+    return words
 
 
 def label_rows(axes: Axes, labels: Sequence[str], positions: Sequence[float], width_in: float) -> None:
@@ -232,7 +248,7 @@ def interval_chart(
 ) -> bytes:
     """Draw estimates with intervals, one a row, around a vertical reference line."""
     label_width_in = label_width([r.label for r in rows], label_width_in)
-    height = 0.95 + 0.36 * len(rows) + (0.12 if mark else 0)
+    height = 0.95 + (0.36 if len(rows) <= 12 else 0.24) * len(rows) + (0.12 if mark else 0)
     figure, axes = canvas(height, left=label_width_in + 0.12, right=0.15, top=0.32 + (0.12 if mark else 0), bottom=0.5)
     places = np.arange(len(rows), dtype=float)[::-1]
     for place, row in zip(places, rows, strict=True):

@@ -11,7 +11,7 @@ from genomix.privacy import TOP_CODED_AGE_YEARS
 from genomix.provenance import write_bytes
 from genomix.report.document import RESEARCH_ONLY, banner, page, security_policy, simulated_banner, style
 from genomix.report.inputs import ExampleSubject, StudyFacts
-from genomix.report.numbers import Estimate, days, decimal, percent, plain
+from genomix.report.numbers import Estimate, brief, days, decimal, percent, plain
 from genomix.report.select import sentence
 
 YEARS = ("a", "year", "years")
@@ -65,7 +65,8 @@ def _person(example: ExampleSubject, facts: StudyFacts) -> Person:
     shown = percent(example.prediction) if binary else plain(example.prediction)
     seen = ("was observed" if example.label else "was not observed") if binary else f"was {plain(example.label)}"
     what = "The predicted probability is" if binary else "The predicted value is"
-    opening = f"{what} {shown}; the outcome {seen}. The bars start from the model's average, {decimal(example.base_value, 2)}."
+    opening = f"{what} {shown}; the outcome {seen}. The bars start from the model's average, "
+    opening += f"{decimal(example.base_value, 2)}."
     ordered = sorted(example.bars, key=lambda b: (-abs(float(b["shap"])), str(b["feature"])))
     ends = [example.base_value]
     for bar in ordered:
@@ -86,8 +87,8 @@ def _bar(bar: Mapping[str, Any], left: float, width: float, zero: float) -> Bar:
     name = sentence(str(bar.get("sentence") or bar["feature"])).rstrip(".")
     amount = decimal(shap, 2, signed=True)
     return Bar(
-        name, _given(bar), amount, "up" if shap >= 0 else "down", round(left, 2), max(0.3, round(width, 2)), round(zero, 2),
-        records,
+        name, _given(bar), amount, "up" if shap >= 0 else "down", round(left, 2), max(0.3, round(width, 2)),
+        round(zero, 2), records,
     )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def _given(bar: Mapping[str, Any]) -> str:
         return "missing"
     if unit in YEARS and float(value) >= TOP_CODED_AGE_YEARS:
         return f"{TOP_CODED_AGE_YEARS}+ years"
-    return f"{plain(float(value))} {'years' if unit in YEARS else unit}".strip()
+    return f"{brief(float(value))} {'years' if unit in YEARS else unit}".strip()
 
 
 def _when(days_before: float | None) -> str:

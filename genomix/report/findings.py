@@ -7,6 +7,7 @@ from typing import Any
 from genomix.privacy import is_small
 from genomix.report.inputs import ReportInputs
 from genomix.report.numbers import Estimate, people, percent, shows_share
+from genomix.report.select import Counts
 
 
 def slope_sentence(slope: Estimate) -> str:
@@ -35,7 +36,7 @@ def status_sentence(inputs: ReportInputs) -> str:
     return start + (f", and {open_} cannot be proved from the data." if open_ else ".")
 
 
-def flagged_sentence(row: dict[str, Any], unit: str) -> str:
+def flagged_sentence(row: dict[str, Any], held: Counts, unit: str) -> str:
     """Return ``Of 100 people flagged, about 23 (18–28) have the outcome``, or what may be said instead."""
     n, share = row["n_flagged"], row["ppv"]
     at = f"At the stated threshold of {percent(row['threshold'])}"
@@ -48,6 +49,8 @@ def flagged_sentence(row: dict[str, Any], unit: str) -> str:
     if not shows_share(share, n):
         few = "fewer than 11" if round(share * n) * 2 < n else "all but fewer than 11"
         return f"{at}, {few} of {people(n)} {unit} flagged have the outcome."
+    if hides_small_cell(row, held):
+        return f"{at}, how many {unit} flagged have the outcome is withheld: it would give away a small number."
     low, high = row["ppv_low"], row["ppv_high"]
     span = f" ({100 * low:.0f}–{100 * high:.0f})" if low is not None and high is not None else ""
     of = f"Of 100 {unit} flagged at a threshold of {percent(row['threshold'])}, about {100 * share:.0f}{span}"
@@ -59,6 +62,19 @@ def net_benefit(row: dict[str, Any]) -> Estimate:
     return Estimate(row["net_benefit"], row["net_benefit_low"], row["net_benefit_high"])
 
 
-def hides_net_benefit(row: dict[str, Any]) -> bool:
-    """Say whether net benefit would give away a small number of true or false alarms."""
-    return bool(row["n_flagged"]) and row["ppv"] is not None and not shows_share(row["ppv"], row["n_flagged"])
+def hides_small_cell(row: dict[str, Any], held: Counts) -> bool:
+    """Say whether one of the four cells of flagged by outcome is small.
+
+    Both margins are printed elsewhere, so that any exact share or net benefit of the threshold gives all four away.
+    """
+    flagged, share = row["n_flagged"], row["ppv"]
+    if is_small(flagged):
+        return True
+    if share is None and flagged:
+        return False
+    true_alarms = round((share or 0.0) * flagged)
+    cells = [true_alarms, flagged - true_alarms]
+    if held.events is not None and held.rows is not None:
+        missed = max(0, held.events - true_alarms)
+        cells += [missed, max(0, held.rows - flagged - missed)]
+    return any(is_small(n) for n in cells)

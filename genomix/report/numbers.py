@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
 
-from genomix.privacy import SMALL_CELL, is_small, suppress_count, suppress_share
+from genomix.privacy import SMALL_CELL, is_small, suppress_count, suppress_counts, suppress_share
 from genomix.report.blocks import Cell
 
 THIN = "\u202f"
@@ -34,6 +35,27 @@ def people(n: int | None) -> str:
 def group_thousands(text: str) -> str:
     """Return a text that :func:`suppress_counts` made with its thousands grouped."""
     return count(int(text)) if text.isdigit() else text
+
+
+def partition(counts: Sequence[int | None], total: int | None) -> list[str]:
+    """Return the groups of a known total as text; people in none of the groups are one more cell, which is not shown.
+
+    >>> partition([600, 7, 300], 907)
+    ['600', '<11', 'withheld']
+    """
+    rest = (total or 0) - sum(c or 0 for c in counts)
+    shown = suppress_counts([*counts, rest] if rest > 0 else list(counts))
+    return [group_thousands(text) for text in shown[: len(counts)]]
+
+
+def brief(value: float) -> str:
+    """Return a value as it was given, to four significant digits.
+
+    >>> brief(52.0), brief(7.4), brief(-0.25)
+    ('52', '7.4', '−0.25')
+    """
+    text = count(int(value)) if value == int(value) else f"{value:.4g}"
+    return text.replace("-", MINUS)
 
 
 def people_cell(n: int | None) -> Cell:

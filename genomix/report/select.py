@@ -127,6 +127,15 @@ def join_words(words: list[str]) -> str:
     return words[0] if len(words) == 1 else " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+ROWS_PER_FIGURE = 40
+"""More targets than this are drawn in several figures, so that each fits on a page."""
+
+
+def pages(names: list[str]) -> list[list[str]]:
+    """Return the names in runs that one figure can hold."""
+    return [names[i : i + ROWS_PER_FIGURE] for i in range(0, len(names), ROWS_PER_FIGURE)]
+
+
 def sentence(text: str) -> str:
     """Return a text with a capital at its start and a full stop at its end."""
     text = text.strip()

@@ -23,7 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def hwe_exact_mid_p(n_het: int, n_hom_a: int, n_hom_b: int) -> float:
-    """Return the mid-p value of one variant from its three genotype counts; 1.0 without a minor allele.
+    """Return the mid-p value of one variant from its three genotype counts.
+
+    Without a minor allele only one table is possible, and half its probability is 0.5 (PLINK 2 agrees).
 
     Three of each homozygote and no heterozygote: of 924 equally likely pairings 20 look so, and none is less likely.
 
@@ -33,7 +35,7 @@ def hwe_exact_mid_p(n_het: int, n_hom_a: int, n_hom_b: int) -> float:
     n = n_het + n_hom_a + n_hom_b
     rare = 2 * min(n_hom_a, n_hom_b) + n_het
     if rare == 0:
-        return 1.0
+        return 0.5
     middle = rare * (2 * n - rare) // (2 * n)
     middle += (middle ^ rare) & 1
     weight = {middle: 1.0}
@@ -50,11 +52,11 @@ def hwe_exact_mid_p(n_het: int, n_hom_a: int, n_hom_b: int) -> float:
 
 
 def hwe_exact_mid_p_many(n_het: Any, n_hom_a: Any, n_hom_b: Any) -> FloatArray:
-    """Return mid-p values, float64 (n_variants,), of arrays of genotype counts; 1.0 without a minor allele."""
+    """Return mid-p values, float64 (n_variants,), of arrays of genotype counts; 0.5 without a minor allele."""
     het, one, other = (np.asarray(a, dtype=np.int64) for a in (n_het, n_hom_a, n_hom_b))
     counts, inverse = np.unique(np.column_stack([het, np.minimum(one, other), np.maximum(one, other)]), axis=0,
                                 return_inverse=True)  # fmt: skip
-    found = np.ones(len(counts))
+    found = np.full(len(counts), 0.5)
     n = int(counts.sum(axis=1).max(initial=0))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 2 * n + 2)))])
     rare = 2 * counts[:, 1] + counts[:, 0]

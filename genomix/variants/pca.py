@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError
+from genomix.variants.threads import one_blas_thread
 
 FloatArray = npt.NDArray[np.float64]
 CallArray = npt.NDArray[np.int8]
@@ -116,9 +117,7 @@ def fit_pca(calls: CallArray, *, n_components: int = 10, seed: int = 0, exact_li
             f"{n_components} components of {calls.shape[1]} samples and {varying} varying variants cannot be fitted",
             hint=f"at most {max(most, 0)}",
         )
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):  # LAPACK's last bits depend on the number of threads
+    with one_blas_thread():
         known = np.nan_to_num(frequencies)
         exact = min(calls.shape) <= exact_limit
         axes, values = _exact(calls, known, n_components) if exact else _randomised(calls, known, n_components, seed)
@@ -182,7 +181,8 @@ def _randomised(
 
 def project(model: PcaModel, calls: CallArray) -> FloatArray:
     """Return component scores, float64 (n_samples, n_components), of any samples' calls at the model's variants."""
-    return _transposed_times(calls, model.frequencies, model.loadings)
+    with one_blas_thread():
+        return _transposed_times(calls, model.frequencies, model.loadings)
 
 
 def ld_prune(

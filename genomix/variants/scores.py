@@ -1,6 +1,7 @@
 """Polygenic scores: match a score's variants to the store's, then sum weight times copies of the effect allele.
 
-A score is a sum, not a probability; it carries the ancestry of the people it was made in, and its units are its own.
+A score is a sum, not a probability; it carries the ancestry of the people it was made in, and its units are its own. On
+X outside the pseudo-autosomal regions a man counts as having 0 or 2 copies (PLINK's default).
 """
 
 from __future__ import annotations

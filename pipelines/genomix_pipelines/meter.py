@@ -56,16 +56,16 @@ def _memory_bytes() -> tuple[int, int]:
     """Return the resident memory now and its high-water mark, in bytes."""
     try:
         fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-        return tuple_of_kib(fields["VmRSS"], fields["VmHWM"])
+        return _in_bytes(fields["VmRSS"], fields["VmHWM"])
     except (OSError, KeyError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return peak, peak
 
 
-def tuple_of_kib(now: str, peak: str) -> tuple[int, int]:
+def _in_bytes(now: str, peak: str) -> tuple[int, int]:
     """Read two of the kernel's figures.
 
-    >>> tuple_of_kib("  2048 kB", "4096 kB")
+    >>> _in_bytes("  2048 kB", "4096 kB")
     (2097152, 4194304)
     """
     return int(now.split()[0]) * 1024, int(peak.split()[0]) * 1024

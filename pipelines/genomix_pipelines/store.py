@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genomix.errors import GenomixError, IntegrityError
-from genomix.provenance import TEMPORARY_PREFIX, is_temporary, read_json, sha256_file, write_json, write_manifest
+from genomix.provenance import TEMPORARY_PREFIX, read_json, sha256_file, write_json, write_manifest
 from genomix_pipelines.graph import Node, folder_of
 
 MANIFEST = "manifest.json"
@@ -117,16 +117,16 @@ def current_folder(out: Path, name: str) -> Path:
 
 
 def sweep(out: Path) -> list[Path]:
-    """Remove what dead runs left under temporary names; only the holder of the lock may do so."""
-    found = sorted(p for pattern in ("", "stages/", "stages/*/") for p in out.glob(f"{pattern}{TEMPORARY_PREFIX}*"))
+    """Remove what dead runs left under temporary names; only the holder of the lock may do so.
+
+    ``inputs`` is where the demo writes what it simulates; finished stage folders hold no temporaries.
+    """
+    found = sorted(
+        p for place in ("", "inputs/**/", "stages/", "stages/*/") for p in out.glob(place + f"{TEMPORARY_PREFIX}*")
+    )
     for path in found:
         _remove(path)
     return found
-
-
-def temporaries(out: Path) -> list[Path]:
-    """Return everything under a temporary name, at any depth."""
-    return sorted(p for p in out.rglob("*") if is_temporary(p.relative_to(out)))
 
 
 def _remove(path: Path) -> None:

@@ -51,6 +51,7 @@ from genomix.variants.scores import (
     require_coverage,
     score_sums,
 )
+from genomix.variants.threads import one_blas_thread
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -99,12 +100,7 @@ class PolygenicScoreFamily:
         for score in _matched(inputs, chosen):
             frequencies = np.nan_to_num(effect_frequencies(store, score.match, everyone))
             sums = score_sums(store, score.match, frequencies=frequencies, samples=founders)
-            coefficients = _least_squares(design, sums)
-            spread = (
-                float((sums - design @ coefficients).std(ddof=design.shape[1]))
-                if len(founders) > design.shape[1]
-                else 0.0
-            )
+            coefficients, spread = _regress(sums, design)
             if not spread > 0:
                 raise ConfigError(f"score {score.name} does not vary among {len(founders)} unrelated training people")
             used = score.match.variants
@@ -127,7 +123,7 @@ class PolygenicScoreFamily:
         columns = []
         for facts in learned["scores"].values():
             sums = _sums_of(inputs, facts, samples)
-            columns.append((sums - design @ np.asarray(facts["coefficients"])) / facts["spread"])
+            columns.append((sums - _expected(design, np.asarray(facts["coefficients"]))) / facts["spread"])
         values = onto_rows(np.column_stack(columns), samples, sample_of_row).astype(np.float32)
         ending = "adjusted for ancestry (SD)" if learned["ancestry"] is not None else "(SD)"
         return FeatureBlock(values, _columns(list(learned["scores"]), ending))
@@ -202,11 +198,22 @@ def _only(inputs: FeatureInputs, samples: RowArray) -> FeatureInputs:
     )  # fmt: skip
 
 
-def _least_squares(design: FloatArray, outcome: FloatArray) -> FloatArray:
-    from threadpoolctl import threadpool_limits
+def _regress(outcome: FloatArray, design: FloatArray) -> tuple[FloatArray, float]:
+    """Least-squares coefficients and the residual's standard deviation (0 where nothing is left to estimate it)."""
+    with one_blas_thread():
+        coefficients = np.asarray(np.linalg.lstsq(design, outcome, rcond=None)[0], dtype=np.float64)
+    n_rows, n_columns = design.shape
+    if n_rows <= n_columns:
+        return coefficients, 0.0
+    return coefficients, float((outcome - _expected(design, coefficients)).std(ddof=n_columns))
 
-    with threadpool_limits(limits=1, user_api="blas"):  # LAPACK's last bits depend on the number of threads
-        return np.asarray(np.linalg.lstsq(design, outcome, rcond=None)[0], dtype=np.float64)
+
+def _expected(design: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """The fitted line, added up column by column: the same bits for any number of rows and threads."""
+    total = np.zeros(len(design))
+    for column, coefficient in zip(design.T, coefficients.tolist(), strict=True):
+        total += coefficient * column
+    return total
 
 
 def _sums_of(inputs: FeatureInputs, facts: Mapping[str, Any], samples: RowArray) -> FloatArray:

@@ -333,10 +333,10 @@ def _in_enough_subjects(
     if not columns.height:
         return np.zeros(0, dtype=bool)
     counts = columns["aggregation"].is_in(ZERO_WHEN_ABSENT).to_numpy()
-    codes = columns.select("code", (pl.col("window") == STATIC).alias("static"))
-    begins = np.flatnonzero(
-        codes.select((pl.struct("code", "static").rle_id().diff() != 0).fill_null(True)).to_series()
-    )
+    # The columns of one code lie side by side; its static ones come apart from its dated ones.
+    code, static = pl.col("code"), pl.col("window") == STATIC
+    new = columns.select(((code != code.shift()) | (static != static.shift())).fill_null(True)).to_series()
+    begins = np.flatnonzero(new.to_numpy())
     _, owner = np.unique(subjects, return_inverse=True)
     enough = np.zeros(columns.height, dtype=bool)
     for begin, end in zip(begins, [*begins[1:], columns.height], strict=True):

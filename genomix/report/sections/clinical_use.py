@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.privacy import is_small
+from genomix.privacy import WITHHELD, is_small
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Paragraph, Section, SectionMaker, Table
 from genomix.report.charts import FloatArray
 from genomix.report.curve_charts import draw_decision, points_table
-from genomix.report.findings import flagged_sentence, hides_net_benefit, net_benefit
+from genomix.report.findings import flagged_sentence, hides_small_cell, net_benefit
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import model_name
 from genomix.report.numbers import (
@@ -44,16 +44,18 @@ def render(inputs: ReportInputs) -> Section | None:
     """Return the threshold table and the decision curve; None for a quantity, which has no threshold."""
     if not is_binary(inputs):
         return None
-    frame = curve(inputs, "decision").filter(pl.col("model") != TREAT_ALL)
+    frame = _decision_points(inputs)
     if not inputs.thresholds.height and not frame.height:
         return Section(TITLE, "No decision threshold was examined.")
     (target, *_) = targets(inputs) or [""]
     held = counts(inputs, target)
     row = threshold_row(inputs)
-    finding = flagged_sentence(row, unit_word(inputs)) if row else "No decision threshold was stated for this study."
+    finding = (
+        flagged_sentence(row, held, unit_word(inputs)) if row else "No decision threshold was stated for this study."
+    )
     blocks: list[Block] = []
     if row:
-        blocks.append(Paragraph(_benefit_sentence(row)))
+        blocks.append(Paragraph(_benefit_sentence(row, held)))
     if inputs.thresholds.height:
         blocks.append(_table(inputs, held))
     if frame.height:
@@ -65,8 +67,22 @@ def render(inputs: ReportInputs) -> Section | None:
     return Section(TITLE, finding, tuple(blocks))
 
 
-def _benefit_sentence(row: dict[str, Any]) -> str:
-    if hides_net_benefit(row):
+def _decision_points(inputs: ReportInputs) -> pl.DataFrame:
+    """Leave out flagging everyone, and the thresholds at which net benefit would give a small cell away."""
+    frame = curve(inputs, "decision").filter(pl.col("model") != TREAT_ALL)
+    rows = inputs.thresholds.to_dicts()
+    hidden = [
+        (r["model"], r["threshold"]) for r in rows if hides_small_cell(r, counts(inputs, r["target"]))
+    ]  # fmt: skip
+    keep = [
+        not any(model == m and abs(x - t) < 1e-9 for m, t in hidden)
+        for model, x in zip(frame["model"].to_list(), frame["x"].to_list(), strict=True)
+    ]
+    return frame.filter(pl.Series(keep, dtype=pl.Boolean))
+
+
+def _benefit_sentence(row: dict[str, Any], held: Counts) -> str:
+    if hides_small_cell(row, held):
         return "Net benefit is withheld: fewer than 11 people stand behind a part of it."
     value = net_benefit(row)
     if not value.known or value.value is None:
@@ -101,30 +117,30 @@ def _row(row: dict[str, Any], held: Counts) -> tuple[Cell, ...]:
     n, events, flagged = held.rows, held.events, row["n_flagged"]
     without = n - events if n is not None and events is not None else None
     rest = n - flagged if n is not None else None
-    hidden = is_small(flagged) or (rest is not None and is_small(rest))
-    value = net_benefit(row)
-    if hidden:
-        shares = [Cell("withheld")] * 4
-    else:
-        shares = [
-            Cell(_ppv(row)), Cell(safe_share(row["sensitivity"], events)),
-            Cell(safe_share(row["specificity"], without)), Cell(safe_share(row["npv"], rest)),
-        ]  # fmt: skip
-    everyone = row["net_benefit_treat_all"]
+    few_left = rest is not None and is_small(rest)
+    hidden = hides_small_cell(row, held) or few_left
+    value, everyone = net_benefit(row), row["net_benefit_treat_all"]
+    shares = [
+        _share(row["ppv"], flagged, hidden), _share(row["sensitivity"], events, hidden),
+        _share(row["specificity"], without, hidden), _share(row["npv"], rest, hidden),
+    ]  # fmt: skip
+    if not hidden and row["ppv"] is not None:
+        shares[0] += f" ({percent_interval(row['ppv_low'], row['ppv_high'])})"
     return (
         Cell(percent(row["threshold"]), row["threshold"]),
-        people_cell(flagged) if not (rest is not None and is_small(rest)) else Cell("withheld"),
-        *shares,
-        Cell("withheld") if hidden or hides_net_benefit(row) else value.cell(),
-        Cell(NOT_ESTIMABLE if everyone is None else decimal(everyone, value.decimals)),
+        Cell(WITHHELD) if few_left else people_cell(flagged),
+        *(Cell(text) for text in shares),
+        Cell(WITHHELD) if hidden else value.cell(),
+        Cell(NOT_ESTIMABLE if everyone is None else decimal(everyone, 4 if hidden else value.decimals)),
     )
 
 
-def _ppv(row: dict[str, Any]) -> str:
-    text = safe_share(row["ppv"], row["n_flagged"])
-    if not shows_share(row["ppv"], row["n_flagged"]):
-        return text
-    return f"{text} ({percent_interval(row['ppv_low'], row['ppv_high'])})"
+def _share(share: float | None, denominator: int | None, hidden: bool) -> str:
+    """In a row with a small cell a share is a bound at best."""
+    if hidden and share is not None:
+        no_bound = denominator is None or is_small(denominator) or shows_share(share, denominator)
+        return WITHHELD if no_bound else safe_share(share, denominator)
+    return safe_share(share, denominator)
 
 
 def _figure(inputs: ReportInputs, frame: pl.DataFrame, held: Counts) -> Figure:

@@ -11,7 +11,7 @@ from genomix.report.charts import FloatArray, bar_chart
 from genomix.report.importance_rows import importance_by, leading_families
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import family_name
-from genomix.report.numbers import people, percent, plain
+from genomix.report.numbers import decimal, people, percent, plain
 from genomix.report.select import is_binary, mark, targets, unit_word
 from genomix.report.swarm import Cloud, Dependence, beeswarm, dependence, dependence_panels, micro_aggregate
 
@@ -180,7 +180,12 @@ def _direction(cloud: Cloud) -> str:
 
 def _dependence_figure(inputs: ReportInputs, curves: list[Dependence], n: int, scale: str) -> Figure:
     svg = dependence_panels(curves, y_label="contribution", mark=mark(inputs))
-    caption = f"Mean contribution ({scale}) along a feature's value; the band holds the middle 80 % of people."
+    first = curves[0]
+    caption = (
+        f"From its lowest to its highest values the mean contribution of “{first.label}” goes from "
+        f"{decimal(float(first.mean[0]), 2, signed=True)} to {decimal(float(first.mean[-1]), 2, signed=True)} "
+        f"({scale}); the band holds the middle 80 % of people."
+    )
     alt = f"{len(curves)} panels: " + "; ".join(
         f"{c.label}, from {plain(float(c.mean[0]))} at its lowest values to {plain(float(c.mean[-1]))} at its highest"
         for c in curves

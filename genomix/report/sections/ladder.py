@@ -11,8 +11,8 @@ from genomix.report.charts import Row, interval_chart, interval_panels
 from genomix.report.inputs import ReportInputs
 from genomix.report.ladder_rows import gain, genetic_finding, ladder_metric, own, rung_sentence, rungs, verdict
 from genomix.report.metric_names import RUNG_NAMES, RUNG_WORDS, in_words, metric_name
-from genomix.report.numbers import NOT_ESTIMABLE, count, not_estimable, people
-from genomix.report.select import ALL, counts, mark, sentence, unit_word
+from genomix.report.numbers import NOT_ESTIMABLE, count, not_estimable, partition, people
+from genomix.report.select import ALL, counts, mark, pages, sentence, unit_word
 
 TITLE = "What genetics adds"
 GENETIC = ("variants", "score")
@@ -45,7 +45,7 @@ def _one(inputs: ReportInputs, target: str) -> list[Block]:
     if any(r["step"] > 0 for r in found):
         blocks.append(_figure(inputs, target, found, metric))
     groups = [g for g in sorted(inputs.ladder["group"].unique().to_list()) if g != ALL]
-    if groups:
+    if groups and _later_steps(inputs):
         blocks += [Heading("Within ancestry groups"), _groups_figure(inputs, target, groups, metric)]
     return blocks
 
@@ -104,9 +104,11 @@ def _groups_figure(inputs: ReportInputs, target: str, groups: list[str], metric:
 def _n_groups(inputs: ReportInputs, groups: list[str]) -> str:
     sizes = inputs.metrics.filter(pl.col("group").is_in(groups)).sort("group", "n_rows")
     known = {g: sizes.filter(pl.col("group") == g)["n_rows"].to_list() for g in groups}
-    parts = [f"{g.split('=', 1)[-1]} {people(v[-1])}" for g, v in known.items() if v]
-    held = f"held-out {unit_word(inputs)}"
-    return f"n: {', '.join(parts)} {held}" if parts else f"{held}; n of each group not stated"
+    held = counts(inputs, inputs.ladder["target"].to_list()[0])
+    texts = partition([v[-1] for v in known.values() if v], held.rows)
+    parts = [f"{g.split('=', 1)[-1]} {t}" for g, t in zip([g for g, v in known.items() if v], texts, strict=True)]
+    unit = f"held-out {unit_word(inputs)}; n. e.: not estimable"
+    return f"n: {', '.join(parts)} {unit}" if parts else f"n of each group is not stated; {unit}"
 
 
 def _gains(inputs: ReportInputs, target: str, group: str, metric: str) -> bool:
@@ -131,23 +133,25 @@ def _many(inputs: ReportInputs, names: list[str]) -> list[Block]:
     last = steps[-1] if steps else None
     by_gain = {t: _find(rungs(inputs, target=t), last, t).value for t in names}
     ordered = sorted(names, key=lambda t: (-(by_gain[t] or 0.0), t))
-    panels = [(RUNG_NAMES.get(s, s), [_find(rungs(inputs, target=t), s, t) for t in ordered]) for s in steps]
-    name = metric_name(metric)
-    svg = interval_panels(
-        panels, x_label=f"Change in {name.label}, 95 % interval", mark=mark(inputs), label_width_in=0.95
-    )
-    caption = genetic_finding(inputs)
-    alt = f"One panel a rung, one row for each of {len(names)} targets. {caption}"
-    held = people(counts(inputs, names[0]).rows)
-    n = f"n = {held} held-out {unit_word(inputs)} a target; {count(len(names))} targets"
-    figure = Figure(svg, caption, alt, n, _table(inputs, ordered, [ALL]))
+    figures = [_targets_figure(inputs, page, steps, metric) for page in pages(ordered)] if steps else []
     sentences = []
     for s in steps:
         rows = [r for t in names for r in rungs(inputs, target=t) if r["rung"] == s]
         better, worse = (sum(verdict(gain(r), metric) == v for r in rows) for v in ("a gain", "a loss"))
         words = RUNG_WORDS.get(s, in_words(s).lower())
         sentences.append(f"Adding {words}: a gain for {better}, a loss for {worse}, no clear change for the rest.")
-    return [figure, Bullets(tuple(sentences))]
+    return [*figures, Bullets(tuple(sentences))]
+
+
+def _targets_figure(inputs: ReportInputs, shown: list[str], steps: list[str], metric: str) -> Figure:
+    panels = [(RUNG_NAMES.get(s, s), [_find(rungs(inputs, target=t), s, t) for t in shown]) for s in steps]
+    label = f"Change in {metric_name(metric).label}, 95 % interval"
+    svg = interval_panels(panels, x_label=label, mark=mark(inputs), label_width_in=0.95)
+    caption = f"{shown[0]} gains most from the last rung, {shown[-1]} least, of the {len(shown)} targets drawn here."
+    alt = f"One panel a rung, one row for each of {len(shown)} targets. {caption}"
+    held = people(counts(inputs, shown[0]).rows)
+    n = f"n = {held} held-out {unit_word(inputs)} a target"
+    return Figure(svg, caption, alt, n, _table(inputs, shown, [ALL]))
 
 
 def _table(inputs: ReportInputs, names: list[str], groups: list[str]) -> Table:

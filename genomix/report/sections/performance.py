@@ -16,6 +16,7 @@ from genomix.report.select import (
     estimate,
     is_binary,
     mark,
+    pages,
     point,
     primary_metric,
     primary_model,
@@ -113,28 +114,41 @@ def _many(inputs: ReportInputs, names: list[str]) -> Section:
         f"For {above} of {len(names)} targets the whole interval of {name.label} lies above {_plain(reference)}, "
         "the value of no skill."
     )
-    base = "linear" if model != "linear" else "mean"
-    second = {t: point(inputs, metric, target=t, model=base).value for t in names}
-    rows = [Row(t, found[t].value, found[t].low, found[t].high, second=second[t]) for t in ordered]
-    svg = interval_chart(
-        rows, x_label=f"{name.label}, 95 % interval", zero=reference, zero_label="no skill", mark=mark(inputs),
-        label_width_in=1.3,
-        second_label=model_name(base).lower() if any(v is not None for v in second.values()) else "",
-    )  # fmt: skip
-    best, worst = ordered[0], ordered[-1]
-    caption = f"{name.label} runs from {found[worst].text()} ({worst}) to {found[best].text()} ({best})."
-    alt = f"{name.label} with 95 % interval for each of {len(names)} targets, best first: "
-    alt += "; ".join(f"{t} {found[t].text()}" for t in ordered) + "."
-    sizes = sorted({r for t in names if (r := counts(inputs, t).rows) is not None})
-    n = people(sizes[0]) if len(sizes) == 1 else f"{people(sizes[0])} to {people(sizes[-1])}"
-    figure = Figure(
-        svg, caption, alt, f"n = {n} held-out {unit_word(inputs)} a target", _targets_table(inputs, ordered)
-    )
+    figures = [_targets_figure(inputs, page, found) for page in pages(ordered)]
     said = (
         f"All {len(names)} targets are shown, best first; none was left out. With {len(names)} targets, about "
         f"{count(max(1, round(0.025 * len(names))))} would have an interval wholly above no skill by chance alone."
     )
-    return Section(TITLE, finding, (Paragraph(_who(inputs, ordered[0])), figure, Paragraph(said)))
+    return Section(TITLE, finding, (Paragraph(_who(inputs, ordered[0])), *figures, Paragraph(said)))
+
+
+def _targets_figure(inputs: ReportInputs, shown: list[str], found: dict[str, Estimate]) -> Figure:
+    """One figure over the targets shown; all figures share one scale."""
+    metric = primary_metric(inputs)
+    name = metric_name(metric)
+    base = "linear" if primary_model(inputs) != "linear" else "prevalence"
+    second = {t: point(inputs, metric, target=t, model=base).value for t in shown}
+    rows = [Row(t, found[t].value, found[t].low, found[t].high, second=second[t]) for t in shown]
+    svg = interval_chart(
+        rows, x_label=f"{name.label}, 95 % interval", zero=name.reference or 0.0, zero_label="no skill",
+        mark=mark(inputs), label_width_in=1.3, limits=_limits(list(found.values())),
+        second_label=model_name(base).lower() if any(v is not None for v in second.values()) else "",
+    )  # fmt: skip
+    best, worst = shown[0], shown[-1]
+    caption = f"{name.label} runs from {found[worst].text()} for {worst} to {found[best].text()} for {best}."
+    alt = f"{name.label} with 95 % interval for each of {len(shown)} targets, best first: "
+    alt += "; ".join(f"{t} {found[t].text()}" for t in shown) + "."
+    sizes = sorted({r for t in shown if (r := counts(inputs, t).rows) is not None})
+    n = people(sizes[0]) if len(sizes) == 1 else f"{people(sizes[0])} to {people(sizes[-1])}"
+    return Figure(svg, caption, alt, f"n = {n} held-out {unit_word(inputs)} a target", _targets_table(inputs, shown))
+
+
+def _limits(found: list[Estimate]) -> tuple[float, float] | None:
+    ends = [v for e in found for v in (e.value, e.low, e.high) if v is not None]
+    if not ends:
+        return None
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _targets_table(inputs: ReportInputs, ordered: list[str]) -> Table:

@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from genomix.privacy import suppress_counts
+from genomix.privacy import WITHHELD
 from genomix.report.blocks import Cell, Column, Figure, Heading, Note, Section, SectionMaker, Table
 from genomix.report.charts import Row, interval_chart
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words, metric_name
-from genomix.report.numbers import Estimate, group_thousands, not_estimable, people
+from genomix.report.numbers import NOT_STATED, Estimate, not_estimable, partition, people
 from genomix.report.select import (
     ALL,
     counts,
@@ -102,7 +102,7 @@ def _table(inputs: ReportInputs, rows: list[dict[str, Any]], overall: Estimate) 
     event_texts = _by_variable(rows, events, held.events)
     # A small count of people without the outcome follows from n and events: withhold events there too.
     without_texts = _by_variable(rows, without, None if held.events is None else (held.rows or 0) - held.events)
-    hidden = [not w.isdigit() and w != "not stated" for w in without_texts]
+    hidden = [w.startswith(("<", WITHHELD)) for w in without_texts]
     event_texts = [_hide(e, h, n) for e, h, n in zip(event_texts, hidden, n_texts, strict=True)]
     columns = [
         Column("Group"),
@@ -115,27 +115,23 @@ def _table(inputs: ReportInputs, rows: list[dict[str, Any]], overall: Estimate) 
     for row, n, e in zip(rows, n_texts, event_texts, strict=True):
         value = Estimate(row["estimate"], row["low"], row["high"])
         first = value.cell() if value.known else Cell(not_estimable(row["note"]))
-        lines.append(
-            (Cell(_name(row)), first, Cell(group_thousands(n)), *([Cell(group_thousands(e))] if binary else []))
-        )
+        lines.append((Cell(_name(row)), first, Cell(n), *([Cell(e)] if binary else [])))
     note = "Counts from 1 to 10 are shown as <11; a count is withheld where a small one could be worked out from it."
     return Table("Every subgroup", tuple(columns), tuple(lines), note=note)
 
 
 def _hide(events: str, hidden: bool, n: str) -> str:
-    return "withheld" if events.isdigit() and events != "0" and (hidden or not n.isdigit()) else events
+    open_to_sums = events not in ("0", NOT_STATED) and not events.startswith("<")
+    return WITHHELD if open_to_sums and (hidden or n.startswith(("<", WITHHELD))) else events
 
 
 def _by_variable(rows: list[dict[str, Any]], values: list[int | None], total: int | None) -> list[str]:
-    """Suppress within each variable; people in none of its groups are one more cell, which is not shown."""
-    texts: list[str] = []
+    """Suppress within each variable, whose groups and the people in none of them add up to the total."""
     variables = [r["group"].partition("=")[0] for r in rows]
+    found: dict[str, list[str]] = {}
     for variable in dict.fromkeys(variables):
-        cells = [v for v, name in zip(values, variables, strict=True) if name == variable]
-        rest = (total or 0) - sum(c or 0 for c in cells)
-        shown = suppress_counts([*cells, rest] if rest > 0 else cells)
-        texts.extend(shown[: len(cells)])
-    return texts
+        found[variable] = partition([v for v, n in zip(values, variables, strict=True) if n == variable], total)
+    return [found[variable].pop(0) for variable in variables]
 
 
 def _many(inputs: ReportInputs, frame: pl.DataFrame, names: list[str]) -> Section:
@@ -160,7 +156,7 @@ def _many(inputs: ReportInputs, frame: pl.DataFrame, names: list[str]) -> Sectio
     )
     sizes = frame.filter(pl.col("target") == names[0]).to_dicts()
     texts = _by_variable(sizes, [r["n_rows"] for r in sizes], counts(inputs, names[0]).rows)
-    size_rows = tuple((Cell(_name(r)), Cell(group_thousands(t))) for r, t in zip(sizes, texts, strict=True))
+    size_rows = tuple((Cell(_name(r)), Cell(t)) for r, t in zip(sizes, texts, strict=True))
     return Section(
         TITLE, finding,
         (

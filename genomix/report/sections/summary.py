@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genomix.report.blocks import Abstract, Block, KeyNumber, KeyNumbers, Section, SectionMaker
-from genomix.report.findings import flagged_sentence, hides_net_benefit, net_benefit, slope_sentence, status_sentence
+from genomix.report.findings import flagged_sentence, hides_small_cell, net_benefit, slope_sentence, status_sentence
 from genomix.report.importance_rows import leading_families
 from genomix.report.inputs import ReportInputs
 from genomix.report.ladder_rows import genetic_finding
@@ -59,7 +59,7 @@ def _finding(inputs: ReportInputs, names: list[str]) -> str:
         return "No result was computed."
     row = threshold_row(inputs)
     if row and len(names) == 1 and is_binary(inputs):
-        return flagged_sentence(row, unit_word(inputs))
+        return flagged_sentence(row, counts(inputs, names[0]), unit_word(inputs))
     value = point(inputs, primary_metric(inputs), target=names[0], model=primary_model(inputs))
     label = metric_name(primary_metric(inputs)).label
     if len(names) == 1:
@@ -154,7 +154,7 @@ def _benefit(inputs: ReportInputs, beside: str) -> KeyNumber:
         why = "No decision threshold was stated, so there is none to judge."
         return KeyNumber("Net benefit", "not computed", "", why, beside)
     label = f"Net benefit at a threshold of {percent(row['threshold'])}"
-    if hides_net_benefit(row):
+    if hides_small_cell(row, counts(inputs, row["target"])):
         return KeyNumber(label, "withheld", "", "Fewer than 11 people stand behind a part of it.", beside)
     value = net_benefit(row)
     everyone = row["net_benefit_treat_all"]

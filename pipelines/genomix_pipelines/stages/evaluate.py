@@ -34,6 +34,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "objective": objective(study),
         "seed": study.study.seed,
         "n_resamples": study.model.resamples,
+        "people": index["subject_id"].to_numpy(),
     }
     means = training_means(index)
     shown = predictions.filter(pl.col("model").is_in(SHOWN_MODELS))
@@ -43,7 +44,7 @@ def run(context: StageContext) -> dict[str, Any]:
     steps = ladder_of(context, predictions, subgroups.get("ancestry"), means, common)
     LADDER.validate(steps).write_parquet(context.out / "ladder.parquet")
     context.progress(0.8, "curves")
-    rows = rows_by_model(shown, training_mean=means)
+    rows = rows_by_model(shown, training_mean=means, people=common["people"])
     curves, thresholds = curves_of(study, rows, target)
     CURVES.validate(curves).write_parquet(context.out / "curves.parquet")
     THRESHOLDS.validate(thresholds).write_parquet(context.out / "thresholds.parquet")

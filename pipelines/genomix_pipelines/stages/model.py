@@ -17,10 +17,10 @@ from genomix_pipelines.study import Study
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write ``predictions.parquet``, ``rungs.json``, ``learned_from.json`` and ``bundles/fold_K/MODEL``."""
+    """Write ``predictions.parquet``, ``rungs.json``, ``facts.json`` and ``bundles/fold_K/MODEL``."""
     matrix = read_matrix(context.folder("features") / "matrix")
     rungs = rungs_of(matrix)
-    predictions, facts, learned_from = [], [], {}
+    predictions, facts = [], []
     for fold in range(len(matrix.folds)):
         block = matrix.for_fold(fold)
         for number, (name, rung, columns) in enumerate(runs(block, rungs)):
@@ -31,11 +31,9 @@ def run(context: StageContext) -> dict[str, Any]:
             facts.append({"fold": fold, "model": name, "features": len(columns), **fitted.facts})
             if rung is None:
                 save(context, matrix, fold, block, fitted, name)
-        learned_from[str(fold)] = matrix.rows(fold, "train").tolist()
     PREDICTIONS.validate(pl.concat(predictions)).write_parquet(context.out / "predictions.parquet")
     write_json(context.out / "rungs.json", [{"rung": r, "features": len(c)} for r, c in rungs])
     write_json(context.out / "facts.json", facts)
-    write_json(context.out / "learned_from.json", learned_from)
     return {"folds": len(matrix.folds), "models": len(facts), "features": matrix.for_fold(0).columns.height}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from genomix.provenance import read_json
 from genomix.report.document import render_report, write_report
 from genomix.report.inputs import ExampleSubject

@@ -109,6 +109,13 @@ def test_policies(policy: str, left: list[int]) -> None:
     assert [day for _, day, *_ in labels(extract_cohort(record, chosen))] == left
 
 
+def test_washout_is_a_look_back_window_open_at_its_far_end() -> None:
+    record = records((1, 20, "STROKE//a"), (1, 50, "VISIT"), (1, 200, "X"))
+    assert extract_cohort(record, task("censoring: drop, washout: 30d")).labels.height == 1
+    with pytest.raises(LabelError):
+        extract_cohort(record, task("censoring: drop, washout: 31d"))
+
+
 def test_random_row_of_each_person_depends_on_the_seed_only() -> None:
     record = records(*((s, d, "VISIT") for s in range(40) for d in range(5)), *((s, 99, "X") for s in range(40)))
     one, again, other = (

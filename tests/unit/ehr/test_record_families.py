@@ -91,6 +91,7 @@ def test_fit_keeps_frequent_and_varying_columns_of_training_rows() -> None:
     kept = {row[0] for row in RECORDS.fit(block, WHOLE, OPTIONS, np.array([0, 1, 3]))["columns"]}
     assert "records:DX//a:count:full" in kept
     assert "records:LAB//crea:count:full" in kept
+    assert "records:LAB//crea:last:30d" in kept  # one value only, but missing for others
     assert "records:RACE//X:has:static" not in kept  # one person
     # Rows 1 and 4 are one person: the laboratory test occurs in one subject of these rows.
     assert RECORDS.fit(block, WHOLE, OPTIONS, np.array([1, 4]))["columns"] == []

@@ -100,6 +100,12 @@ def test_static_records_are_apart() -> None:
     assert static_aggregates(frame, INDEX).rows() == [(0, "A", 4.0)]
 
 
+def test_the_sign_of_zero_does_not_depend_on_the_order_of_records() -> None:
+    for values in ((-0.0, 0.0), (0.0, -0.0)):
+        found = only(events((T, values[0]), (T, values[1])), "full")
+        assert [str(found[name]) for name in ("first", "last", "min", "max", "sum")] == ["0.0"] * 5
+
+
 def test_nothing_to_aggregate() -> None:
     found = window_aggregates(events(), INDEX)
     assert found.values.columns == ["row", "code_id", "window", *AGGREGATIONS]

@@ -173,10 +173,11 @@ def test_planted_fit_that_admits_other_rows_is_found(inputs: FeatureInputs) -> N
     assert "read other rows" in found.found
 
 
-def test_planted_imputer_fitted_on_everyone_is_found(inputs: FeatureInputs) -> None:
+def test_imputer_that_is_not_what_training_rows_give_is_failed(inputs: FeatureInputs) -> None:
     matrix, _ = build(inputs, LastLab())
-    assert certificate.imputed_from_training(matrix, {0: np.arange(30)}).status == "passed"
-    assert certificate.imputed_from_training(matrix, {0: np.arange(N)}).status == "failed"
+    assert certificate.imputed_from_training(matrix, {0: True}).status == "passed"
+    assert certificate.imputed_from_training(matrix, {0: False}).status == "failed"
+    assert certificate.imputed_from_training(matrix, None).status == "not applicable"
 
 
 @pytest.mark.parametrize("how", ["value", "reversed", "missing"])
@@ -192,6 +193,15 @@ def test_planted_column_that_encodes_the_outcome_is_found(inputs: FeatureInputs,
     found = certificate.columns_that_encode(leaky, binary=True)
     assert found.status == "failed"
     assert "last lab" in found.found
+
+
+def test_a_column_of_a_few_people_is_not_accused(inputs: FeatureInputs) -> None:
+    """Nine events separate by chance; a column on most people does not."""
+    labels = np.zeros(200)
+    labels[:9] = 1
+    values = np.column_stack([labels + 0.5, np.where(np.arange(200) < 12, labels, np.nan)]).astype(np.float32)
+    assert certificate.column_strength(values[:, :1], labels, binary=True).tolist() == [0.0]
+    assert certificate.column_strength(values[:, 1:], labels, binary=True).tolist() == [0.0]
 
 
 def test_relatives_across_the_split_fail_against_the_promise_and_are_stated_without_one(inputs: FeatureInputs) -> None:

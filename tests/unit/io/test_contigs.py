@@ -49,7 +49,9 @@ def test_lengths_are_those_of_published_files(real_data) -> None:
         header = [line for line in stream if line.startswith("##contig")]
     stated = {m[1]: int(m[2]) for line in header if (m := re.match(r"##contig=<ID=([^,]+).*length=(\d+)", line))}
     assert {n: stated[n] for n in CONTIG_LENGTHS["GRCh37"] if n in stated} == CONTIG_LENGTHS["GRCh37"]
-    chains = real_data / "pgscatalog-utils" / "pgscatalog.core" / "tests" / "data" / "chain" / "hg38ToHg19.over.chain.gz"
+    chains = (
+        real_data / "pgscatalog-utils" / "pgscatalog.core" / "tests" / "data" / "chain" / "hg38ToHg19.over.chain.gz"
+    )
     with gzip.open(chains, "rt") as stream:
         found = {p[2]: int(p[3]) for line in stream if line.startswith("chain") and (p := line.split())}
     for name in [*(str(i) for i in range(1, 23)), "X", "Y"]:
@@ -61,7 +63,7 @@ def test_build_from_lengths() -> None:
     assert detect_build({"1": 248956422, "decoy": 17}) == "GRCh38"
     assert detect_build({"1": 195471971}) is None  # a mouse's chromosome 1
     assert detect_build({"MT": 16569}) is None  # one length in both builds
-    with pytest.raises(FormatError, match="GRCh37.*GRCh38"):
+    with pytest.raises(FormatError, match=r"GRCh37.*GRCh38"):
         detect_build({"1": 249250621, "2": 242193529})
 
 

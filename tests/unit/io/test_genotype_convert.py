@@ -67,7 +67,7 @@ def test_every_record_and_call_is_accounted_for(tmp_path: Path) -> None:
     }
     assert report.sorted  # 990 stands after X
     store = open_store(tmp_path / "out" / "a.b")
-    calls = dict(zip(zip(store.variants["position"], store.variants["alt"], strict=True), store.read_calls().tolist()))
+    calls = dict(zip(store.variants.select("position", "alt").iter_rows(), store.read_calls().tolist(), strict=True))
     assert calls == {
         (100, "G"): [0, 1, 2, -9],
         (200, "G"): [-9, -9, -9, 0],
@@ -175,8 +175,12 @@ def test_extra_columns_travel_in_the_psam(tmp_path: Path) -> None:
     assert samples["age"].to_list() == ["40", None, "3", None]
     with pytest.raises(LinkError, match="no sample of the table"):
         convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex={"other": 1})
+    with pytest.raises(FormatError, match="1 \\(male\\)"):
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex={"s2": 3})
+    with pytest.raises(LinkError, match=r"twice \(sample no. 1\)"):
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex=pl.DataFrame({"sample_id": ["s2", "s2"]}))
+    bad = pl.DataFrame({"sample_id": ["s2"], "town": ["New York"]})
     with pytest.raises(FormatError, match="white space"):
-        bad = pl.DataFrame({"sample_id": ["s2"], "town": ["New York"]})
         convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex=bad)
 
 

@@ -68,6 +68,7 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
         convert_genotypes(fileset(tmp_path, bim=BIM.replace("\trs2\t0", "\trs2")), tmp_path / "o")
     with pytest.raises(FormatError, match=r"position is empty or not readable.*x\.bim:1"):
         convert_genotypes(fileset(tmp_path, bim=BIM.replace(" 10 ", " ten ")), tmp_path / "o")
+    fileset(tmp_path)
     (tmp_path / "x.fam").unlink()
     with pytest.raises(InputNotFoundError):
         convert_genotypes(tmp_path / "x.bed", tmp_path / "o")

@@ -270,7 +270,12 @@ def test_leftovers_of_dead_runs_are_removed(study: ToyStudy, out: Path) -> None:
     (out / "stages" / "read" / ".tmp-dead").mkdir()
     (out / "stages" / "read" / ".tmp-dead" / "half.txt").write_text("x")
     (out / ".tmp-file.json").write_text("{")
+    (out / "inputs" / "deep").mkdir(parents=True)
+    (out / "inputs" / "deep" / ".tmp-records").write_text("x")
+    (out / "mine").mkdir()
+    (out / "mine" / "kept.txt").write_text("x")
     run(study, out)
+    assert (out / "mine" / "kept.txt").exists()
     assert list(out.rglob(".tmp-*")) == []
 
 
