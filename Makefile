@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= genomix-demo
 JOBS ?= 2
 
-.PHONY: demo test lint types contract check docs test-faults test-statistics test-full-demo benchmark clean
+.PHONY: demo test lint types contract check docs test-faults test-statistics test-studies benchmark clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,9 @@ test-faults: $(VENV)/.dev  ## kill the demo study at every write and rename, and
 
 test-statistics: $(VENV)/.dev  ## what the demo must find, and must not find, over seeds fixed beforehand
 	$(BIN)/python -m pytest -n $(JOBS) -m slow tests/validation/test_demo_statistics.py
+
+test-studies: $(VENV)/.dev  ## the real studies that take minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m slow tests/validation/test_real_studies.py
 
 benchmark: $(VENV)/.base
 	$(BIN)/python benchmarks/end_to_end.py

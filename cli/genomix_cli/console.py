@@ -232,4 +232,6 @@ def conclude(outcome: Outcome, *, strict: bool, quiet: bool, as_json: bool) -> N
     elif outcome.report is not None:
         print(outcome.report)
     if strict and warnings:
-        raise StrictError(f"{len(warnings)} warning(s) under --strict", where=str(result.out))
+        raise StrictError(
+            f"{len(warnings)} warning(s) under --strict", where=str(result.out), hint="mend them, or leave out --strict"
+        )

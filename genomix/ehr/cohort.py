@@ -96,7 +96,7 @@ def extract_cohort(events: pl.DataFrame, task: Task) -> Cohort:
     flow.note("People with records", "people", people, people, None)
     spans = _spans(task, timeline, owner, trigger)
     flow.outcome = _early_outcome(task, timeline, owner, trigger, spans)
-    flow.remove(f"Every time at which {task.trigger} occurs", np.zeros(len(owner), bool))
+    flow.remove(f"Every {_in_words(task.trigger)}", np.zeros(len(owner), bool))
     _apply_demographics(task, events, timeline, owner, flow)
     for name in task.order:
         _apply_window(task, task.windows[name], timeline, owner, spans[name], flow)
@@ -173,7 +173,7 @@ def _apply_window(
         end = _observed_end(window, timeline, owner, start, end)
     unrealised = (start == MISSING) | (end == MISSING) | (end < start)
     if searches or unrealised[flow.alive].any():
-        flow.remove(f"Window {window.name}: {_what_bounds(window)}", unrealised)
+        flow.remove(f'In the window "{_in_words(window.name)}": {_what_bounds(window)}', unrealised)
     for name, least, most in window.has:
         n = timeline.count(
             name, owner, start, end, start_in=window.start_inclusive, end_in=window.end_inclusive
@@ -181,7 +181,9 @@ def _apply_window(
         outside = np.zeros(len(n), bool) if least is None else n < least
         if most is not None:
             outside |= n > most
-        flow.remove(f"Window {window.name}: {_bounds_in_words(least, most)} {name}", outside)
+        flow.remove(
+            f'In the window "{_in_words(window.name)}": {_bounds_in_words(least, most)} {_in_words(name)}', outside
+        )
 
 
 def _what_bounds(window: Window) -> str:
@@ -191,8 +193,13 @@ def _what_bounds(window: Window) -> str:
             parts.append("the record reaches it")
         elif boundary.predicate is not None:
             where = "after" if boundary.direction > 0 else "before"
-            parts.append(f"its {side} exists ({boundary.predicate} {where} {boundary.reference})")
+            parts.append(f"its {side} exists ({_in_words(boundary.predicate)} {where} {boundary.reference})")
     return " and ".join(parts) or "it exists"
+
+
+def _in_words(name: str) -> str:
+    """Return a name of the task file as a reader would say it."""
+    return name.strip("_").replace("_", " ")
 
 
 def _bounds_in_words(least: int | None, most: int | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from genomix.variants.kinship import DEGREES
 
 SEPARATES_ALONE = 0.95
 """A single column whose AUROC (either direction) or |correlation| exceeds this may encode the outcome."""
+
+PICKS: tuple[Literal["first", "last"], ...] = ("first", "last")
 
 FEWEST = 10
 """Fewest people (of each class, where there are classes) among whom a column's strength is judged."""
@@ -109,7 +111,7 @@ def later_events_change_nothing(
     if inputs.events is None or not dated:
         return Check("later_events", "not applicable", claim, "No feature is made from dated records.")
     compared, changed = 0, set[str]()
-    picks = {tuple(_one_row_per_subject(inputs.index, pick).tolist()) for pick in ("first", "last")}
+    picks = {tuple(_one_row_per_subject(inputs.index, pick).tolist()) for pick in PICKS}
     for rows in (np.array(pick, dtype=np.int64) for pick in sorted(picks)):
         cut = replace(inputs, events=_events_known_at(inputs.events, inputs.index[rows]))
         for name, family in dated.items():
@@ -123,10 +125,9 @@ def later_events_change_nothing(
     return Check("later_events", "passed", claim, f"{compared} values were recomputed and none changed.")
 
 
-def _one_row_per_subject(index: pl.DataFrame, pick: str) -> RowArray:
+def _one_row_per_subject(index: pl.DataFrame, pick: Literal["first", "last"]) -> RowArray:
     ordered = index.sort("subject_id", "prediction_time", "row")
-    keep = "first" if pick == "first" else "last"
-    return np.sort(ordered.unique("subject_id", keep=keep, maintain_order=True)["row"].to_numpy()).astype(np.int64)
+    return np.sort(ordered.unique("subject_id", keep=pick, maintain_order=True)["row"].to_numpy()).astype(np.int64)
 
 
 def _events_known_at(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:

@@ -87,7 +87,7 @@ def resolve_link(
         nothing is joined at all.
     """
     _check_one_subject(link, where)
-    check_collisions(sample_ids)
+    check_collisions(sample_ids, where="genotypes")
     _check_near_misses(link["sample_id"].to_list(), sample_ids, where)
     kept = link.filter(pl.col("sample_id").is_in(sample_ids) & pl.col("subject_id").is_in(subject_ids))
     if not kept.height:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
 from genomix.io.availability import DEFAULT_RULES, AvailabilityRules
 from genomix.io.record_format import LeftOut, RecordSet, empty_descriptions, to_events
 from genomix.provenance import atomic_directory
@@ -25,6 +25,7 @@ REQUIRED = ("subject_id", "time", "code")
 OPTIONAL = ("numeric_value", "text_value", "unit", "table", "time_precision", "available_time")
 SYNONYMS = {"value": "numeric_value"}
 MEDS_VERSION = "0.4.0"
+PARQUET_MAGIC = b"PAR1"
 
 
 class MedsFormat:
@@ -161,7 +162,19 @@ def _schema(file: Path) -> list[str]:
     except OSError as error:
         raise InputNotFoundError(f"cannot read {file.name}: {error.strerror}", where=str(file)) from error
     except pl.exceptions.PolarsError as error:
-        raise FormatError(f"{file.name} is not a whole Parquet file", where=str(file)) from error
+        raise _not_parquet(file) from error
+
+
+def _not_parquet(file: Path) -> FormatError:
+    """Return what is wrong with a file that cannot be read: a Parquet file begins and ends with the same four bytes."""
+    hint = "copy or export it again and compare checksums"
+    with file.open("rb") as stream:
+        begins = stream.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+        stream.seek(-min(len(PARQUET_MAGIC), file.stat().st_size), 2)
+        ends = stream.read() == PARQUET_MAGIC
+    if begins and not ends:
+        return TruncatedInputError(f"{file.name} is not a whole Parquet file: it was cut", where=str(file), hint=hint)
+    return FormatError(f"{file.name} is not a whole Parquet file", where=str(file), hint=hint)
 
 
 def _count_rows(file: Path) -> int:
@@ -175,7 +188,7 @@ def _read_events(file: Path, columns: list[str]) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(file, columns=wanted, hive_partitioning=False).rename(renamed)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FormatError(f"{file.name} is not a whole Parquet file", where=str(file)) from error
+        raise _not_parquet(file) from error
     return frame.with_columns(pl.col(c).cast(pl.String) for c, t in frame.schema.items() if t == pl.Categorical)
 
 

@@ -25,7 +25,7 @@ def calibration_curve(
 
     x is the predicted and y the observed mean; bands are 95 % percentile intervals over units, pointwise. A bin holds
     at least ``small_cell`` people. The smooth curve runs between the means of the outer bins only, so that it shows no
-    single extreme person.
+    single extreme person; there is none where the predictions separate the outcome perfectly.
     """
     least = max(small_cell, -(-rows.n_people // N_BINS))
     step = merge_small_steps(rows.p, rows.person, least=least)
@@ -45,7 +45,9 @@ def calibration_curve(
             **_band(statistics[1], drawn[1], rows.n_drawn),
             "n": [rows.n_people] * grid.size,
         }
-        frames.append(curves_frame(target, model, "calibration_smooth", columns))
+        # Predictions that separate the outcome leave the regression without a solution; the bins say it then.
+        if np.isfinite(np.asarray(columns["y"], dtype=np.float64)).all():
+            frames.append(curves_frame(target, model, "calibration_smooth", columns))
     return pl.concat(frames)
 
 

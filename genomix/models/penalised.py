@@ -148,9 +148,10 @@ def _elastic_net(
 
     # scikit-learn divides the squares by twice the rows, so both penalties are divided by the rows.
     rows = design.shape[0]
+    # The cyclic descent draws nothing, but without a seed scikit-learn advances NumPy's shared generator.
     net = ElasticNet(
         alpha=(l1 + l2) / rows, l1_ratio=l1 / (l1 + l2), fit_intercept=False, warm_start=True, tol=_TOLERANCE,
-        max_iter=_MAX_SWEEPS,
+        max_iter=_MAX_SWEEPS, random_state=0,
     )  # fmt: skip
     net.coef_ = start.copy()
     with warnings.catch_warnings():

@@ -133,7 +133,10 @@ def wrap(text: str, width_in: float, size_pt: float = FONT_PT, *, max_lines: int
             current = longer
     lines.append(current)
     if max_lines and len(lines) > max_lines:
-        return [*lines[: max_lines - 1], lines[max_lines - 1].rstrip(" ,.;") + " …"]
+        last = lines[max_lines - 1]
+        while " " in last and text_width_pt(f"{last} …", size_pt) > 72 * width_in:
+            last = last.rpartition(" ")[0]
+        return [*lines[: max_lines - 1], last.rstrip(" ,.;:") + " …"]
     return lines
 
 
@@ -306,7 +309,7 @@ def bar_chart(
 ) -> bytes:  # fmt: skip
     """Draw horizontal bars from zero, the longest first as given, each with its figure at its end."""
     label_width_in = label_width(labels, label_width_in)
-    height = 0.75 + 0.34 * len(values) + (0.12 if mark else 0)
+    height = 0.75 + 0.3 * len(values) + (0.12 if mark else 0)
     figure, axes = canvas(height, left=label_width_in + 0.12, right=0.2, top=0.1 + (0.14 if mark else 0), bottom=0.48)
     places = np.arange(len(values), dtype=float)[::-1]
     axes.barh(places, values, height=0.62, color=BLUE)

@@ -25,7 +25,7 @@ from genomix.report.charts import (
     to_svg,
 )  # fmt: skip
 from genomix.report.inputs import ReportInputs
-from genomix.report.metric_names import metric_name, model_name
+from genomix.report.metric_names import CURVE_NAMES, metric_name, model_name
 from genomix.report.numbers import Estimate, people_cell, percent, plain, shows_share
 from genomix.report.select import counts, curve, curve_models, mark, primary_model, targets
 
@@ -39,7 +39,7 @@ def line_of(frame: pl.DataFrame, model: str, *, markers: bool = False) -> Line:
     has_band = bool(np.isfinite(low).any())
     colour = MODEL_COLOURS.get(model, QUIET)
     x, y = part["x"].to_numpy(), part["y"].to_numpy()
-    line = Line(model_name(model), colour, x, y, dashed=model != "boosted", markers=markers)
+    line = Line(CURVE_NAMES.get(model, model), colour, x, y, dashed=model != "boosted", markers=markers)
     return line._replace(low=low, high=high) if has_band else line
 
 
@@ -107,8 +107,9 @@ def _draw_roc_and_precision(roc: pl.DataFrame, precision: pl.DataFrame, prevalen
         for model in models:
             draw_line(axes, line_of(frame, model))
         for j, model in enumerate(reversed(models)):
-            place = (0.97, 0.07 + 0.1 * j, "right") if i == 0 else (0.97, 0.93 - 0.1 * j, "right")
-            curve_label(axes, model_name(model), place[0], place[1], MODEL_COLOURS.get(model, QUIET), ha=place[2])
+            place = 0.07 + 0.1 * j if i == 0 else 0.93 - 0.1 * j
+            name = CURVE_NAMES.get(model, model)
+            curve_label(axes, name, 0.97, place, MODEL_COLOURS.get(model, QUIET), ha="right")
         axes.set_xlim(0, 1.005)
         axes.set_ylim(0, 1.005)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -120,7 +121,9 @@ def _draw_roc_and_precision(roc: pl.DataFrame, precision: pl.DataFrame, prevalen
 
 
 @themed
-def draw_calibration(bins: pl.DataFrame, smooth: pl.DataFrame, x_label: str, y_label: str, label: str) -> bytes:
+def draw_calibration(
+    bins: pl.DataFrame, smooth: pl.DataFrame, x_label: str, y_label: str, label: str, *, from_zero: bool
+) -> bytes:
     """Draw observed against predicted around the diagonal of perfect agreement: smooth curves with bands, bins as dots.
 
     Without smooth curves the bins are joined and carry the bands.
@@ -129,7 +132,8 @@ def draw_calibration(bins: pl.DataFrame, smooth: pl.DataFrame, x_label: str, y_l
     figure, axes = canvas(3.9, left=0.7, right=0.25, top=0.32, bottom=0.5)
     ends = [frame[c].drop_nulls().to_numpy() for c in ("x", "y", "low", "high")]
     values: FloatArray = np.concatenate([e for e in ends if len(e)])
-    low, high = min(0.0, float(np.nanmin(values))), float(np.nanmax(values))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low = min(0.0, low) if from_zero else low - 0.04 * (high - low)
     pad = 0.04 * ((high - low) or 1)
     axes.plot([low, high + pad], [low, high + pad], color=INK, linewidth=1.2, linestyle=REFERENCE_DASH)
     models = curve_models(frame)
@@ -142,7 +146,7 @@ def draw_calibration(bins: pl.DataFrame, smooth: pl.DataFrame, x_label: str, y_l
             draw_line(axes, line_of(bins, model, markers=True))
     for j, model in enumerate(reversed(models)):
         place = low + (high - low) * (0.06 + 0.075 * j)
-        curve_label(axes, model_name(model), high, place, MODEL_COLOURS.get(model, QUIET), ha="right")
+        curve_label(axes, CURVE_NAMES.get(model, model), high, place, MODEL_COLOURS.get(model, QUIET), ha="right")
     axes.annotate(
         "perfect agreement", (low + 0.9 * (high - low), low + 0.9 * (high - low)), xytext=(-6, 6), fontsize=8.5,
         textcoords="offset points", ha="right", color=QUIET,
@@ -154,6 +158,15 @@ def draw_calibration(bins: pl.DataFrame, smooth: pl.DataFrame, x_label: str, y_l
     axes.set_ylabel(y_label)
     light_grid(axes, "both")
     return to_svg(figure, mark=label)
+
+
+def calibration_words(bins: pl.DataFrame, model: str) -> str:
+    """Return for how many groups the interval of what was observed covers what was predicted."""
+    part = bins.filter((pl.col("model") == model) & pl.col("low").is_not_null() & pl.col("high").is_not_null())
+    if not part.height:
+        return "Observed is drawn against predicted; no interval was computed."
+    covered = part.filter((pl.col("low") <= pl.col("x")) & (pl.col("x") <= pl.col("high"))).height
+    return f"In {covered} of {part.height} groups the interval of what was observed covers what was predicted."
 
 
 @themed

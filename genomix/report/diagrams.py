@@ -42,7 +42,7 @@ def flow_diagram(chains: Sequence[Chain], *, mark: str = "") -> bytes:
         middle = start - max(heights, default=0) - join
         _draw_column(axes, below, 0.1, WIDTH_IN - 0.2, middle)
         for x, y in ends:
-            _arrow(axes, x, y, middle - 0.24)
+            _arrow(axes, x, y, middle - 0.24 - _opening_height(below[0], WIDTH_IN - 0.2))
     return to_svg(figure, mark=mark)
 
 

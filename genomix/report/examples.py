@@ -42,7 +42,9 @@ class Person:
 
 
 def render_examples(examples: Sequence[ExampleSubject], facts: StudyFacts) -> str:
-    """Return one self-contained page with a waterfall per pseudonymised person; bars are ordered by size.
+    """Return one self-contained page with a waterfall per pseudonymised person, the largest bar first.
+
+    A bar whose feature has no name stands for all other features and comes last.
 
     The page shows single people's records: it is for the study's own team and never part of the report.
     """
@@ -67,7 +69,7 @@ def _person(example: ExampleSubject, facts: StudyFacts) -> Person:
     what = "The predicted probability is" if binary else "The predicted value is"
     opening = f"{what} {shown}; the outcome {seen}. The bars start from the model's average, "
     opening += f"{decimal(example.base_value, 2)}."
-    ordered = sorted(example.bars, key=lambda b: (-abs(float(b["shap"])), str(b["feature"])))
+    ordered = sorted(example.bars, key=lambda b: (not b["feature"], -abs(float(b["shap"])), str(b["feature"])))
     ends = [example.base_value]
     for bar in ordered:
         ends.append(ends[-1] + float(bar["shap"]))
@@ -94,6 +96,8 @@ def _bar(bar: Mapping[str, Any], left: float, width: float, zero: float) -> Bar:
 
 def _given(bar: Mapping[str, Any]) -> str:
     value, unit = bar.get("value"), str(bar.get("unit") or "")
+    if not bar["feature"]:
+        return ""
     if value is None or not Estimate(float(value), None, None).known:
         return "missing"
     if unit in YEARS and float(value) >= TOP_CODED_AGE_YEARS:

@@ -11,6 +11,14 @@ from genomix.report.metric_names import RUNG_WORDS, in_words, metric_name
 from genomix.report.numbers import Estimate, not_estimable
 from genomix.report.select import primary_metric
 
+NO_GENETICS = "No rung of this study's ladder holds genetic data."
+GENETIC = ("score", "variants")
+
+
+def has_genetics(inputs: ReportInputs) -> bool:
+    """Say whether a rung adds a score or variants."""
+    return any(rung in GENETIC for rung in inputs.ladder["rung"].to_list())
+
 
 def ladder_metric(inputs: ReportInputs) -> str:
     """Return the metric of the ladder's figure: page one's where the ladder has it, else its first by name."""
@@ -69,13 +77,14 @@ def genetic_finding(inputs: ReportInputs) -> str:
     names = sorted(inputs.ladder["target"].unique().to_list())
     if len(names) == 1:
         found = rungs(inputs, target=names[0])
-        wanted = [r for r in found if r["rung"] in ("score", "variants") and r["step"] > 0]
+        wanted = [r for r in found if r["rung"] in GENETIC and r["step"] > 0]
         if not wanted:
-            return rung_sentence(found[-1]) if found else "The ladder is not estimable."
+            last = f" {rung_sentence(found[-1])}" if found else ""
+            return f"{NO_GENETICS}{last}"
         return " ".join(rung_sentence(r) for r in wanted)
     metric = ladder_metric(inputs)
     said = []
-    for rung in ("score", "variants"):
+    for rung in GENETIC:
         rows = [r for t in names for r in rungs(inputs, target=t) if r["rung"] == rung and r["step"] > 0]
         if rows:
             better = sum(verdict(gain(r), metric) == "a gain" for r in rows)
@@ -83,4 +92,4 @@ def genetic_finding(inputs: ReportInputs) -> str:
                 f"Adding {RUNG_WORDS[rung]} improved {metric_name(metric).label}, with an interval that excludes zero, "
                 f"for {better} of {len(names)} targets."
             )
-    return " ".join(said) or "No rung of the ladder holds genetic data."
+    return " ".join(said) or NO_GENETICS

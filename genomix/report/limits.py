@@ -21,6 +21,8 @@ from genomix.report.select import (
 )  # fmt: skip
 
 FEW_EVENTS = 200
+THIRD_DEGREE = 0.0442
+"""Kinship from which people count as relatives of the third degree (doi:10.1093/bioinformatics/btq559)."""
 WIDE = {"auroc": 0.1, "r2": 0.2}
 
 
@@ -80,9 +82,8 @@ def _width(inputs: ReportInputs) -> list[str]:
 
 
 def _kinship(inputs: ReportInputs) -> list[str]:
-    found = [(f.get("crossing_kinship") or {}).get("maximum") for f in inputs.split.get("folds") or []]
-    crossing = max((k for k in found if k is not None), default=0.0)
-    if crossing > 0.0442:
+    crossing = inputs.split.get("max_crossing_kinship")
+    if crossing is not None and crossing > THIRD_DEGREE:
         return [
             f"Relatives cross the split: the highest kinship between people learned from and people held out is "
             f"{crossing:.3f}. What runs in families may make the figures too good."
@@ -117,4 +118,4 @@ def _missing(inputs: ReportInputs) -> list[str]:
 
 def _open_checks(inputs: ReportInputs) -> list[str]:
     open_ = inputs.certificate.filter(pl.col("status") == "not provable")["claim"].to_list()
-    return [f"Not provable from the data: {' '.join(open_)}"] if open_ else []
+    return [f"Not proved by the data: {' '.join(f'“{claim}”' for claim in open_)}"] if open_ else []

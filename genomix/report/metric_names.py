@@ -51,6 +51,9 @@ MODEL_NAMES = {
     "mean": "Mean only", "demographics": "Demographics only",
 }  # fmt: skip
 
+CURVE_NAMES = {"boosted": "boosted trees", "linear": "linear model"}
+"""Short names, written on the curves themselves."""
+
 RUNG_NAMES = {
     "demographics": "Demographics", "ancestry": "+ genetic ancestry", "records": "+ health records",
     "score": "+ polygenic score", "variants": "+ variants",

@@ -156,7 +156,7 @@ def _colour_key(figure: object, height: float) -> None:
     bar.tick_params(length=0, pad=2)
     for spine in bar.spines.values():
         spine.set_visible(False)
-    bar.text(1.22, 0.5, "● missing", va="center", fontsize=FONT_PT - 1, color="#7d868f", transform=bar.transAxes)
+    bar.text(1.22, 0.5, "● missing", va="center", fontsize=FONT_PT - 1, color=QUIET, transform=bar.transAxes)
 
 
 @themed

@@ -208,7 +208,9 @@ def ld_prune(
         z = _unit(calls[i])
         if z is None:
             continue
-        gone = sum(1 for j in window if contig[j] != contig[i] or place[i] - place[j] > window_bp)
+        gone = 0
+        while gone < len(window) and (contig[window[gone]] != contig[i] or place[i] - place[window[gone]] > window_bp):
+            gone += 1
         if gone:
             held[: len(window) - gone] = held[gone : len(window)].copy()
             window = window[gone:]

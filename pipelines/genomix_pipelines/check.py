@@ -5,8 +5,8 @@ Each part is looked at even when another one is wrong, so that one run names eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,11 +55,18 @@ def check_study(study: Study) -> CheckReport:
         steps.append(_overlap)
     steps.append(_sizes)
     for step in steps:
-        try:
+        with _noting(report):
             step(study, report, found)
-        except GenomixError as error:
-            report.errors.append(error)
     return report
+
+
+@contextmanager
+def _noting(report: CheckReport) -> Iterator[None]:
+    """Note an error and go on with what does not depend on it."""
+    try:
+        yield
+    except GenomixError as error:
+        report.errors.append(error)
 
 
 def _genotypes(study: Study, report: CheckReport, found: _Found) -> None:
@@ -80,9 +87,11 @@ def _genotypes(study: Study, report: CheckReport, found: _Found) -> None:
     if build == "unknown":
         report.warnings.append("the genome build is not known: X is treated as one region; declare genotypes.build")
     if study.genotypes.sample_info is not None:
-        _sample_table(study, report, found.samples)
+        with _noting(report):
+            _sample_table(study, report, found.samples)
     for score in study.scores:
-        _score(score.name, score.path, score.minimum_coverage, build, records, report)
+        with _noting(report):
+            _score(score.name, score.path, score.minimum_coverage, build, records, report)
 
 
 def _sample_table(study: Study, report: CheckReport, samples: list[str]) -> None:
@@ -113,7 +122,11 @@ def _score(name: str, path: Any, minimum: float, build: str, records: pl.DataFra
     scoring = read_scoring_file(path)
     stated = scoring.header.build
     if stated not in (None, "unknown") and build != "unknown" and stated != build:
-        raise FormatError(f"score {name!r} is written for {stated}, the genotypes for {build}", where=path.name)
+        raise FormatError(
+            f"score {name!r} is written for {stated}, the genotypes for {build}",
+            where=path.name,
+            hint=f"use the score's file for {build}, or correct genotypes.build",
+        )
     match = match_score(scoring.weights, split_alleles(records))
     report.facts[f"score {name}"] = f"{match.coverage:.1%} of {match.n_weights} variants used"
     if match.coverage < minimum:

@@ -38,10 +38,12 @@ def execute(study: Study, out: Path, *, device: Device, strict: bool = False, **
     ------
     LeakageError: when ``strict`` and a check of the certificate failed.
     """
-    result = run_study(study, out, device=device, threads=study.compute.threads, **options)
+    result = run_study(
+        study, out, device=device, threads=study.compute.threads,
+        finish=lambda done: publish(done.folder("report"), out), **options,
+    )  # fmt: skip
     if options.get("dry_run"):
         return Outcome(result, None, ())
-    publish(result.folder("report"), out)
     failed = failed_checks([node.folder for node in result.nodes if node.stage == "certificate"])
     if failed and strict:
         raise LeakageError(

@@ -18,6 +18,8 @@ from genomix.schemas.results import CERTIFICATE
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.study import Study, stated_parameters
 
+UNIT_COLUMNS = ("code", "unit_from", "unit_to", "values", "action")
+
 SPLIT_WORDS = {
     "kin_groups": "close relatives (KING above {kinship:g}) are kept on one side",
     "kinship_clusters": "clusters of low kinship are kept on one side",
@@ -112,7 +114,10 @@ def quality(context: StageContext) -> dict[str, Any]:
         found["records"] = read_json(context.folder("convert_records") / "quality.json")
         conversion = read_json(context.folder("convert_records") / "conversion.json")
         found["records"]["availability"] = conversion["records"]["availability"]
-        found["records"]["units"] = conversion["units"]
+        found["records"]["n_values_of_implausible_size"] = conversion["units"]["implausible"]
+        found["records"]["unit_conversions"] = [
+            {name: line[name] for name in UNIT_COLUMNS} for line in conversion["units"]["lines"]
+        ]
     if context.has("genotype_qc"):
         found["genotypes"] = read_json(context.folder("genotype_qc") / "quality.json")
         conversion = read_json(context.folder("convert_genotypes") / "conversion.json")
@@ -170,12 +175,14 @@ def split_figures(context: StageContext) -> dict[str, Any]:
 def provenance(context: StageContext) -> dict[str, Any]:
     """Return versions, hashes, parameters and the kind of device; nothing that differs by run."""
     study: Study = context.study
-    stages, inputs = {}, {}
+    stages: dict[str, str] = {}
+    inputs: dict[str, str] = {}
     for name, by_target in sorted(context.upstream.items()):
         for target, folder in by_target.items():
             stages[name if target is None else f"{name}[{target}]"] = folder.name
             manifest = read_json(folder / "manifest.json")
             inputs |= {f"{name}: {role}": digest for role, digest in manifest["inputs"].items()}
+    stated = stated_parameters(study)
     return {
         "genomix_version": genomix.__version__,
         "python": python_version(),
@@ -184,7 +191,7 @@ def provenance(context: StageContext) -> dict[str, Any]:
         "versions": package_versions(),
         "inputs": inputs,
         "stages": stages,
-        "parameters": stated_parameters(study),
+        "parameters": {**stated, "scores": {score["name"]: score for score in stated["scores"]}},
     }
 
 

@@ -7,6 +7,7 @@ that names the file, the key and what is allowed.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -271,9 +272,15 @@ def load_study(path: Path) -> Study:
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:
-        raise InputNotFoundError(f"cannot read the study file: {error.strerror}", where=str(path)) from error
+        raise InputNotFoundError(
+            f"cannot read the study file: {error.strerror}", where=str(path), hint="genomix init DIR proposes one"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the study file is not TOML: {error}", where=str(path)) from error
+        raise ConfigError(
+            f"the study file is not TOML: {error}",
+            where=str(path),
+            hint="correct that place; https://toml.io has the form",
+        ) from error
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
@@ -334,7 +341,11 @@ def _resolve(study: Study, path: Path) -> Study:
     resolved = study.model_copy(update=updates)
     for key, target in input_paths(resolved).items():
         if not (fileset_files(target) if key == "genotypes.path" else target.exists()):
-            raise InputNotFoundError(f"{key} = {target.name!r} does not exist", where=f"{path} → {target}")
+            raise InputNotFoundError(
+                f"{key} = {target.name!r} does not exist",
+                where=f"{path} → {target}",
+                hint="correct the path; it starts at the study file's folder",
+            )
     return resolved
 
 
@@ -351,18 +362,39 @@ def _config_error(error: ValidationError, path: Path) -> ConfigError:
         hint = (f"did you mean {near[0]!r}? " if near else "") + "allowed here: " + ", ".join(allowed)
     elif first["type"] == "missing":
         message = f"key {key!r} is missing"
+        hint = (
+            f"add it; allowed beside it: {', '.join(n for n in _allowed(first['loc'][:-1]) if n != first['loc'][-1])}"
+        )
     else:
         message = f"{key}: {message}"
+        hint = _default(first["loc"])
     more = len(error.errors()) - 1
     return ConfigError(message + (f" (and {more} more)" if more else ""), where=str(path), hint=hint)
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Study
+    return list(_section(location).model_fields)
+
+
+def _section(location: tuple[int | str, ...]) -> type[Section]:
+    model: type[Section] = Study
     for part in location:
         if isinstance(part, int):
             continue
         annotation = model.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next(o for o in options if isinstance(o, type) and issubclass(o, Section))
-    return list(model.model_fields)
+    return model
+
+
+def _default(location: tuple[int | str, ...]) -> str | None:
+    """Return a hint with the default of a key whose value is wrong, or None where it has none."""
+    names = [part for part in location if isinstance(part, str)]
+    try:
+        field = _section(tuple(names[:-1])).model_fields[names[-1]]
+    except (KeyError, IndexError, StopIteration):
+        return None
+    if field.is_required() or field.default is None or isinstance(field.default, Section):
+        return None
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"correct it, or leave it out for its default, {json.dumps(default)}"

@@ -58,7 +58,8 @@ def _ancestry(context: StageContext, samples: pl.DataFrame | None) -> Labels | N
     genotypes = context.study.genotypes
     if samples is None or not genotypes.ancestry_column or genotypes.ancestry_column not in samples.columns:
         return None
-    return samples[genotypes.ancestry_column].cast(pl.String).to_list()
+    labels: Labels = samples[genotypes.ancestry_column].cast(pl.String).to_list()
+    return labels
 
 
 def _age(matrix: FeatureMatrix) -> Labels | None:

@@ -27,9 +27,13 @@ STAGES = (
 
 def genomix(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run ``genomix ARGUMENTS`` as a process of its own, away from any terminal."""
-    command = [sys.executable, *COMMAND, *(str(a) for a in arguments)]
+    return python([*COMMAND, *(str(a) for a in arguments)], **options)
+
+
+def python(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run what follows ``python`` as a process of its own."""
     settings = {"env": faults.environment(), "capture_output": True, "text": True, "check": False}
-    return subprocess.run(command, **{**settings, **options})
+    return subprocess.run([sys.executable, *command], **{**settings, **options})
 
 
 @dataclass(frozen=True)

@@ -417,15 +417,14 @@ def _certificate() -> pl.DataFrame:
 
 
 def _split() -> dict[str, Any]:
-    folds = []
-    for k in range(5):
-        held = {"rows": 482 + (k < 2), "events": 67 + (k < 3), "units": 473}
-        roles = {"held_out": held, "tuning": dict(held), "train": {"rows": 1_446, "events": 203, "units": 1_418}}
-        crossing = {"maximum": 0.061 - k / 500, "pairs_0177": 0, "pairs_0088": 0, "pairs_0044": 34 - k}
-        folds.append({"roles": roles, "crossing_kinship": crossing})
+    folds = [
+        {"fold": k + 1, "train": 1_446, "tuning": 483, "held_out": 482 + (k < 2), "held_out_events": 67 + (k < 3)}
+        for k in range(5)
+    ]
     return {
-        "design": "cross_validation", "keep_together": "kin_groups", "kinship_threshold": 0.177, "units": 2_364,
-        "largest_unit_rows": 4, "folds": folds,
+        "folds": folds, "groups_kept_together": 2_364, "max_crossing_kinship": 0.061,
+        "crossing_pairs_first_degree_or_closer": 0, "crossing_pairs_second_degree_or_closer": 0,
+        "crossing_pairs_third_degree_or_closer": 34,
     }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def test_each_check_catches_a_broken_format(check: Any, source: Any, message: st
 
 def test_a_format_that_takes_the_same_sample_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genomix.io.vcf_text.check_sample_ids", lambda ids, where: None)
-    with pytest.raises(AssertionError, match="vcf: a repeated sample"):
+    with pytest.raises(AssertionError, match="the repeated sample is not named"):
         check_rejects_bad_input(FORMATS["vcf"], VCF, tmp_path / "x")
 
 

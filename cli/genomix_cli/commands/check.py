@@ -49,5 +49,9 @@ def check(
     if report.errors:
         raise report.errors[0]
     if strict and report.warnings:
-        raise StrictError(f"{len(report.warnings)} warning(s) under --strict", where=str(study))
+        raise StrictError(
+            f"{len(report.warnings)} warning(s) under --strict",
+            where=str(study),
+            hint="mend them, or leave out --strict",
+        )
     say("the study can run")

@@ -143,6 +143,8 @@ class RecordWindowsFamily:
         enough = _in_enough_subjects(values, block.columns, inputs.index["subject_id"].to_numpy()[rows], chosen)
         kept = np.flatnonzero(enough & _varies(values))
         told = block.columns[kept].select("name", "group", "window", "aggregation", "unit", "code", "sentence")
+        assert inputs.events is not None
+        told = _without_foreign_units(told, inputs.events, inputs.index[rows], chosen)
         return {"columns": [list(row) for row in told.iter_rows()], "min_subjects": chosen.min_subjects}
 
     def apply(self, block: FeatureBlock, inputs: FeatureInputs, options: Options, learned: Learned) -> FeatureBlock:
@@ -214,6 +216,21 @@ def _units(events: pl.DataFrame, index: pl.DataFrame, codes: pl.DataFrame, chose
             hint="harmonise units before features are made",
         )
     return _Units(seen.filter(pl.col("unit") == pl.col("_other")).select("code_id", "unit"), mixed.select("code_id"))
+
+
+def _without_foreign_units(
+    told: pl.DataFrame, events: pl.DataFrame, index: pl.DataFrame, chosen: RecordWindowOptions
+) -> pl.DataFrame:
+    """Take away a unit that only other people's records state: what is learned must not depend on them."""
+    own = events.join(index.select("subject_id").unique(), on="subject_id", how="semi")
+    codes = told.select("code").unique().sort("code").with_row_index("code_id")
+    stated = _units(_chosen_events(own, chosen), index, codes, chosen).frame.join(codes, on="code_id")["code"]
+    foreign = pl.col("aggregation").is_in(NUMERIC_AGGREGATIONS) & ~pl.col("code").is_in(stated.to_list())
+    ending = pl.concat_str(pl.lit(", "), "unit").fill_null("")
+    return told.with_columns(
+        pl.when(foreign).then(None).otherwise("unit").alias("unit"),
+        pl.when(foreign).then(pl.col("sentence").str.strip_suffix(ending)).otherwise("sentence").alias("sentence"),
+    )
 
 
 def _dated_block(found: WindowAggregates, units: _Units, chosen: RecordWindowOptions, n_rows: int) -> FeatureBlock:

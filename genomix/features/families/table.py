@@ -26,6 +26,9 @@ class TableFamily:
     def compute(self, inputs: FeatureInputs, options: Options) -> FeatureBlock:
         """Return the chosen columns of ``inputs.table``, joined by subject; NaN where a subject has no row."""
         assert inputs.table is not None
+        wrong = sorted(set(options) - {"columns", "sentences"})
+        if wrong:
+            raise ConfigError(f"table has no option {wrong[0]!r}", hint="it has: columns, sentences")
         numeric = [n for n, t in inputs.table.schema.items() if t.is_numeric() and n != "subject_id"]
         names = list(options.get("columns") or numeric)
         unknown = [n for n in names if n not in numeric]

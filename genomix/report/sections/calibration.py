@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Section, SectionMaker, Table
-from genomix.report.curve_charts import draw_calibration, points_table
+from genomix.report.curve_charts import calibration_words, draw_calibration, points_table
 from genomix.report.findings import slope_sentence
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import CALIBRATION, metric_name, model_name
@@ -35,9 +35,11 @@ def render(inputs: ReportInputs) -> Section | None:
         return Section(TITLE, "Calibration was not computed: read predicted values as scores, not as probabilities.")
     blocks: list[Block] = []
     if len(names) == 1:
-        finding = slope_sentence(point(inputs, "calibration_slope", target=names[0], model=primary_model(inputs)))
+        slope = point(inputs, "calibration_slope", target=names[0], model=primary_model(inputs))
+        said = calibration_words(frame, primary_model(inputs))
+        finding = slope_sentence(slope) if slope.known or is_binary(inputs) else said
         if frame.height:
-            blocks.append(_figure(inputs, names[0], finding))
+            blocks.append(_figure(inputs, names[0], said))
     else:
         finding = _many_finding(inputs, names)
     if table is not None:
@@ -79,16 +81,16 @@ def _table(inputs: ReportInputs, names: list[str]) -> Table | None:
     return Table("Calibration measures", (*first_head, *heads), tuple(rows))
 
 
-def _figure(inputs: ReportInputs, target: str, finding: str) -> Figure:
+def _figure(inputs: ReportInputs, target: str, caption: str) -> Figure:
     frame = curve(inputs, "calibration")
     binary = is_binary(inputs)
     x = "Predicted probability" if binary else "Predicted"
     y = "Observed share with the outcome" if binary else "Observed"
-    svg = draw_calibration(frame, curve(inputs, "calibration_smooth"), x, y, mark(inputs))
+    svg = draw_calibration(frame, curve(inputs, "calibration_smooth"), x, y, mark(inputs), from_zero=binary)
     words = ", ".join(model_name(m).lower() for m in reversed(curve_models(frame)))
-    alt = f"{y} against {x.lower()} with 95 % bands, {words}; the dashed diagonal is perfect agreement. {finding}"
+    alt = f"{y} against {x.lower()} with 95 % bands, {words}; the dashed diagonal is perfect agreement. {caption}"
     n = f"n = {people(counts(inputs, target).rows)} held-out {unit_word(inputs)}; no point stands for fewer than 11"
-    return Figure(svg, finding, alt, n, points_table(frame, "Points of the figure", x, y))
+    return Figure(svg, caption, alt, n, points_table(frame, "Points of the figure", x, y))
 
 
 SECTION = SectionMaker("calibration", render)

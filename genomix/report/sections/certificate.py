@@ -10,15 +10,16 @@ from genomix.report.blocks import Block, Cell, Column, Note, Section, SectionMak
 from genomix.report.findings import status_sentence
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words
-from genomix.report.numbers import decimal, group_thousands, people, plain
+from genomix.report.numbers import group_thousands, people, plain
 from genomix.report.select import unit_word
 
 TITLE = "Leakage certificate"
 ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out"}
-PAIRS = {"pairs_0177": "0.177", "pairs_0088": "0.088", "pairs_0044": "0.044"}
 LABELS = {
-    "design": "Design", "keep_together": "Kept together", "kinship_threshold": "Relatives above this kinship",
-    "units": "Groups that are never divided", "largest_unit_rows": "Largest such group",
+    "groups_kept_together": "Groups that are never divided", "max_crossing_kinship": "Highest kinship across the split",
+    "crossing_pairs_first_degree_or_closer": "Pairs across the split, first degree or closer",
+    "crossing_pairs_second_degree_or_closer": "Pairs across the split, second degree or closer",
+    "crossing_pairs_third_degree_or_closer": "Pairs across the split, third degree or closer",
 }  # fmt: skip
 STATUSES: tuple[Status, ...] = ("failed", "not provable", "passed", "not applicable")
 
@@ -54,6 +55,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _split(inputs: ReportInputs) -> list[Block]:
     """Draw the folds as a table and every other figure of the split as a line."""
+    # folds: list of {fold, train, tuning, held_out, held_out_events}; max_crossing_kinship; other counts and words
     blocks: list[Block] = []
     folds = [dict(f) for f in inputs.split.get("folds") or []]
     if folds:
@@ -68,32 +70,20 @@ def _split(inputs: ReportInputs) -> list[Block]:
 
 
 def _folds_table(folds: list[dict[str, Any]], unit: str) -> Table:
-    """One row a fold: rows by role, held-out events, and the kinship between both sides."""
-    roles = [f.get("roles") or {} for f in folds]
-    heads, shown = ["Fold"], [[str(k + 1) for k in range(len(folds))]]
-    counted = [[(r.get(role) or {}).get("rows") for r in roles] for role in ROLE_NAMES]
-    hide = any(is_small(n) for column in counted for n in column if n is not None)
-    for name, column in zip(ROLE_NAMES.values(), counted, strict=True):
-        heads.append(name)
+    """One row a fold: its rows by role, and the held-out events."""
+    counted = {head: [f.get(key) for f in folds] for key, head in ROLE_NAMES.items()}
+    hide = any(n is not None and is_small(n) for column in counted.values() for n in column)
+    heads, shown = ["Fold"], [[str(f.get("fold", k + 1)) for k, f in enumerate(folds)]]
+    for head, column in counted.items():
+        heads.append(head)
         shown.append([WITHHELD if hide and n else people(n) for n in column])
-    events = [(r.get("held_out") or {}).get("events") for r in roles]
+    events = [f.get("held_out_events") for f in folds]
     if any(e is not None for e in events):
         heads.append("Held out, with the outcome")
         shown.append([WITHHELD] * len(folds) if hide else [group_thousands(t) for t in suppress_counts(events)])
-    crossing = [f.get("crossing_kinship") for f in folds]
-    if any(crossing):
-        heads += ["Highest kinship across", *(f"Pairs above {v}" for v in PAIRS.values())]
-        shown.append([_kinship(c) for c in crossing])
-        shown += [[people((c or {}).get(key)) for c in crossing] for key in PAIRS]
     columns = (Column(heads[0]), *(Column(h, True) for h in heads[1:]))
     rows = tuple(tuple(Cell(t) for t in line) for line in zip(*shown, strict=True))
-    return Table(f"How the {unit} were split, and the relatives on both sides", columns, rows)
-
-
-def _kinship(crossing: Mapping[str, Any] | None) -> str:
-    if crossing is None:
-        return "not measured"
-    return "none found" if crossing.get("maximum") is None else decimal(crossing["maximum"], 3)
+    return Table(f"How the {unit} were split", columns, rows)
 
 
 def _plain(value: Any) -> str:

@@ -101,7 +101,8 @@ def _benefit_sentence(row: dict[str, Any], held: Counts) -> str:
 
 def _table(inputs: ReportInputs, held: Counts) -> Table:
     model = primary_model(inputs)
-    part = inputs.thresholds.filter(pl.col("model") == model).sort("target", "threshold")
+    every = inputs.thresholds.filter(pl.col("model") == model).sort("target", "threshold")
+    part = every.filter(pl.col("n_flagged") > 0)
     heads = ("Flagged", "PPV", "Sensitivity", "Specificity", "NPV", "Net benefit", "Net benefit, everyone flagged")
     columns = (Column("Threshold"), *(Column(h, True) for h in heads))
     rows = tuple(_row(r, held) for r in part.to_dicts())
@@ -110,6 +111,8 @@ def _table(inputs: ReportInputs, held: Counts) -> Table:
         "Specificity: share not flagged among those without it. NPV: share without it among those not flagged. Where "
         "fewer than 11 people stand behind a share, a bound is shown instead."
     )
+    if part.height < every.height:
+        note += f" {every.height - part.height} thresholds at which nobody is flagged are left out."
     return Table(f"Thresholds, {model_name(model).lower()} (95 % intervals)", columns, rows, note=note)
 
 

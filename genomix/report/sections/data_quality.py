@@ -40,7 +40,7 @@ LABELS = {
     "n_people_with_events_after_death": "People with records after their death",
     "n_people_with_events_before_birth": "People with records before their birth",
     "n_codes_with_several_units": "Codes with values in several units",
-    "codes_with_several_units": "Codes with values in several units", "most_frequent_codes": "Most frequent codes",
+    "codes_with_several_units": "Units of codes with several", "most_frequent_codes": "Most frequent codes",
 }  # fmt: skip
 _NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")
 _HIDDEN = ("longest_record_years",)
@@ -50,7 +50,7 @@ _SHARES = ("variant_call_rate_median", "sample_call_rate_median")
 def render(inputs: ReportInputs) -> Section:
     """Return one table per part, with nested lists as tables of their own."""
     parts = {part: dict(inputs.quality.get(part) or {}) for part in (*PARTS, *sorted(set(inputs.quality) - set(PARTS)))}
-    shown = {part: {k: v for k, v in values.items() if k not in _HIDDEN} for part, values in parts.items()}
+    shown = {part: {k: v for k, v in values.items() if k not in _HIDDEN and v != []} for part, values in parts.items()}
     present = {part: values for part, values in shown.items() if values}
     if not present:
         return Section(TITLE, "No figures on the quality of the data were recorded.")
@@ -113,7 +113,7 @@ def _groups(key: str, groups: Mapping[Any, Any]) -> str:
     if groups and all(isinstance(v, int) for v in groups.values()) and not _counts_no_people(key):
         shown = [group_thousands(t) for t in suppress_counts(list(groups.values()))]
         return "; ".join(f"{k} {t}" for k, t in zip(groups, shown, strict=True))
-    return "; ".join(f"{k}: {_value(str(k), v)}" for k, v in groups.items()) or NOT_STATED
+    return "; ".join(f"{k}: {_value(str(k), v)}" for k, v in groups.items()) or "none"
 
 
 def _people(key: str, value: int, siblings: Mapping[str, Any]) -> str:

@@ -56,7 +56,8 @@ def _sentences(inputs: ReportInputs) -> dict[str, str]:
 
 def _label(level: str, name: str, sentences: Mapping[str, str]) -> str:
     if level == "feature":
-        return sentences.get(name, name)
+        text = sentences.get(name, name)
+        return text[:1].upper() + text[1:]
     return family_name(name) if level == "family" else name
 
 
@@ -119,8 +120,8 @@ def _swarm(inputs: ReportInputs, sentences: Mapping[str, str]) -> list[Block]:
         if cloud is None:
             continue
         n = max(n, len(shap))
-        clouds.append((sentences.get(name, name), cloud))
-        curve = dependence(sentences.get(name, name), value, shap) if len(curves) < 4 else None
+        clouds.append((_label("feature", name, sentences), cloud))
+        curve = dependence(_label("feature", name, sentences), value, shap) if len(curves) < 4 else None
         curves += [curve] if curve else []
     scale = "log-odds" if is_binary(inputs) else "outcome's unit"
     blocks: list[Block] = []

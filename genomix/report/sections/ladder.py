@@ -9,13 +9,22 @@ import polars as pl
 from genomix.report.blocks import Block, Bullets, Cell, Column, Figure, Heading, Note, Section, SectionMaker, Table
 from genomix.report.charts import Row, interval_chart, interval_panels
 from genomix.report.inputs import ReportInputs
-from genomix.report.ladder_rows import gain, genetic_finding, ladder_metric, own, rung_sentence, rungs, verdict
+from genomix.report.ladder_rows import (
+    GENETIC,
+    gain,
+    genetic_finding,
+    has_genetics,
+    ladder_metric,
+    own,
+    rung_sentence,
+    rungs,
+    verdict,
+)
 from genomix.report.metric_names import RUNG_NAMES, RUNG_WORDS, in_words, metric_name
 from genomix.report.numbers import NOT_ESTIMABLE, count, not_estimable, partition, people
 from genomix.report.select import ALL, counts, mark, pages, sentence, unit_word
 
 TITLE = "What genetics adds"
-GENETIC = ("variants", "score")
 
 
 def render(inputs: ReportInputs) -> Section:
@@ -28,6 +37,7 @@ def render(inputs: ReportInputs) -> Section:
     notes = sorted(set(judged["note"].to_list()))
     if notes:
         blocks.append(Note("About the scores and rungs", " ".join(sentence(n) for n in notes)))
+    title = TITLE if has_genetics(inputs) else "What each kind of data adds"
     blocks.append(
         Note(
             "What this does not mean",
@@ -35,7 +45,7 @@ def render(inputs: ReportInputs) -> Section:
             "again for genetics. A score that was made from people who overlap with these proves nothing here.",
         )
     )
-    return Section(TITLE, genetic_finding(inputs), tuple(blocks))
+    return Section(title, genetic_finding(inputs), tuple(blocks))
 
 
 def _one(inputs: ReportInputs, target: str) -> list[Block]:

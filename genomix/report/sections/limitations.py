@@ -18,7 +18,9 @@ def render(inputs: ReportInputs) -> Section:
     if own:
         blocks += [Heading("Stated by the study"), Bullets(tuple(own))]
     blocks += [Heading("Not done"), Bullets(tuple(not_done(inputs)))]
-    return Section(TITLE, f"{computed[0]} {len(computed) + len(own)} limits are listed.", tuple(blocks))
+    n = len(computed) + len(own)
+    finding = computed[0] if n == 1 else f"{n} limits are listed. The first: {computed[0]}"
+    return Section(TITLE, finding, tuple(blocks))
 
 
 def not_done(inputs: ReportInputs) -> list[str]:

@@ -110,7 +110,8 @@ def _how_well(inputs: ReportInputs, names: list[str]) -> str:
         )
     else:
         text = f"{label} is {value.text()}. "
-    return text + slope_sentence(point(inputs, "calibration_slope", target=names[0], model=model))
+    slope = point(inputs, "calibration_slope", target=names[0], model=model)
+    return text + slope_sentence(slope) if slope.known or is_binary(inputs) else text.strip()
 
 
 def _baseline(inputs: ReportInputs, target: str) -> str:

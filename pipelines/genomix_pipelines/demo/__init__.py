@@ -10,6 +10,7 @@ from genomix.errors import ConfigError
 from genomix_pipelines.demo import bundled
 from genomix_pipelines.demo.simulate import simulate_demo
 from genomix_pipelines.execute import Outcome, execute
+from genomix_pipelines.lock import refuse_if_owned
 from genomix_pipelines.study import load_study
 
 SMALL_SUBJECTS = 300
@@ -62,5 +63,6 @@ def run_demo(
         ``small`` (about 300). score_effect, effects: scale the true effects; 0 plants none.
     options: passed to ``execute`` (jobs, observer, strict).
     """
+    refuse_if_owned(out)  # replacing the inputs of a run that reads them would end it
     study = write_inputs(out, seed=seed, size=size, score_effect=score_effect, effects=effects)
     return execute(load_study(study), out, device=device, **options)

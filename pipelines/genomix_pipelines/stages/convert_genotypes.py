@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from genomix.errors import FormatError
+from genomix.errors import FormatError, LinkError
 from genomix.io.convert import convert_genotypes
 from genomix.io.tables import read_table
 from genomix.provenance import write_json
@@ -34,14 +34,18 @@ def run(context: StageContext) -> dict[str, Any]:
     """Write ``genotypes.pgen/.pvar/.psam`` and ``conversion.json`` (counts in and out by reason)."""
     section = context.study.genotypes
     info = read_sample_info(context.files["sample_info"]) if "sample_info" in context.files else None
-    report = convert_genotypes(
-        section.path,
-        context.out / "genotypes",
-        build=section.build,
-        sex=info,
-        half_call=section.half_call,
-        progress=lambda done, total: context.progress(done / max(total, 1), "records"),
-    )
+    try:
+        report = convert_genotypes(
+            section.path,
+            context.out / "genotypes",
+            build=section.build,
+            sex=info,
+            half_call=section.half_call,
+            progress=lambda done, total: context.progress(done / max(total, 1), "records"),
+        )
+    except LinkError as error:  # only the sample table can fail to join here
+        error.where = error.where or section.sample_info.name
+        raise
     write_json(context.out / "conversion.json", report.to_dict())
     return {"records": report.n_records_read, "variants": report.n_variants_written, "samples": report.n_samples}
 

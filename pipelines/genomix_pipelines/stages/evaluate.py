@@ -29,7 +29,7 @@ def run(context: StageContext) -> dict[str, Any]:
     predictions = pl.read_parquet(context.folder("model") / "predictions.parquet")
     target = context.target or "outcome"
     subgroups = labels_of_rows(context, study.report.subgroups)
-    common = {
+    common: dict[str, Any] = {
         "target": target,
         "objective": objective(study),
         "seed": study.study.seed,

@@ -26,7 +26,9 @@ def run(context: StageContext) -> dict[str, Any]:
     pl.concat([attributions(e) for e in explained]).write_parquet(context.out / "attributions.parquet")
     table = importance(explained, target=context.target or "outcome")
     IMPORTANCE.validate(table).write_parquet(context.out / "importance.parquet")
-    swarm = beeswarm(explained, seed=study.study.seed, n_rows=study.report.beeswarm_rows, units=matrix.index["subject_id"].to_numpy())
+    swarm = beeswarm(
+        explained, seed=study.study.seed, n_rows=study.report.beeswarm_rows, units=matrix.index["subject_id"].to_numpy()
+    )
     swarm.write_parquet(context.out / "beeswarm.parquet")
     if study.report.examples:
         write_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from genomix.variants.qc import SampleThresholds, VariantThresholds, sample_qc, 
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.stage_inputs import open_genotypes
 from genomix_pipelines.study import GenotypesSection, Study
+
+UNREACHED_F = float("inf")
 
 STEP_WORDS = {
     "call_rate": "called in at least {value:g} of samples (variants) or variants (samples)",
@@ -56,15 +59,14 @@ def run(context: StageContext) -> dict[str, Any]:
 def thresholds_of(section: GenotypesSection) -> tuple[VariantThresholds, SampleThresholds]:
     """Return the study's thresholds by the library's names."""
     qc = section.qc
-    never = 2.0  # no F reaches it: the sex check is shown but decides nothing
-    return (
-        VariantThresholds(call_rate=qc.variant_call_rate, maf=qc.minor_allele_frequency, hwe_p=qc.hwe_p or None),
-        SampleThresholds(
-            call_rate=qc.sample_call_rate,
-            heterozygosity_sd=qc.heterozygosity_sd,
-            **({} if qc.check_sex else {"max_female_x_f": -never, "min_male_x_f": never}),
-        ),
+    of_variants = VariantThresholds(
+        call_rate=qc.variant_call_rate, maf=qc.minor_allele_frequency, hwe_p=qc.hwe_p or None
     )
+    of_samples = SampleThresholds(call_rate=qc.sample_call_rate, heterozygosity_sd=qc.heterozygosity_sd)
+    if not qc.check_sex:
+        # no F lies beyond these bounds: X F is shown but decides nothing
+        of_samples = replace(of_samples, max_female_x_f=-UNREACHED_F, min_male_x_f=UNREACHED_F)
+    return of_variants, of_samples
 
 
 def ancestry_labels(store: GenotypeStore, section: GenotypesSection) -> pl.Series | None:

@@ -110,6 +110,14 @@ def test_calibration_of_few_people_is_one_bin_and_no_curve() -> None:
     assert curve["n"].to_list() == [20]
 
 
+def test_predictions_that_separate_the_outcome_have_bins_and_no_smooth_curve() -> None:
+    rows = rows_of(1000, kin=1)
+    perfect = replace(rows, p=np.where(rows.y == 1, 0.9, 0.1) + np.linspace(-0.05, 0.05, 1000))
+    curve = calibration_curve(perfect, target="t", model="m", objective="binary", seed=1, n_resamples=20)
+    assert set(curve["curve"]) == {"calibration"}
+    assert set(curve["y"].to_list()) >= {0.0, 1.0}
+
+
 def test_a_quantity_has_bins_and_cells_but_no_smooth_probability() -> None:
     rows = rows_of(1000, kin=1)
     quantity = replace(rows, y=10 * rows.p + np.random.default_rng(0).normal(size=1000), p=9 * rows.p)
@@ -146,7 +154,7 @@ def test_net_benefit_of_a_worked_example() -> None:
     y = np.array([1.0] * 20 + [0.0] * 80)
     p = np.array([0.9] * 16 + [0.01] * 4 + [0.5] * 24 + [0.02] * 56)
     rows = Rows(row=np.arange(100), fold=np.zeros(100, dtype=np.int64), y=y, p=p, code=np.arange(100),
-                weight=np.ones(100), reference=None, n_drawn=100)  # fmt: skip
+                weight=np.ones(100), reference=None, n_drawn=100, person=np.arange(100))  # fmt: skip
     table = threshold_table(rows, [0.1], target="t", model="m", seed=0, n_resamples=10)
     assert table["net_benefit"][0] == pytest.approx(0.16 - 0.24 / 9)
     assert table["net_benefit_treat_all"][0] == pytest.approx(0.2 - 0.8 / 9)

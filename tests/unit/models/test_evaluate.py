@@ -134,8 +134,15 @@ def test_a_subgroup_that_is_too_small_says_so(rows: int, events: int, note: str)
 
 def test_few_people_with_many_rows_are_few() -> None:
     frame = simulated(200).with_columns(kin_group=pl.col("row") % 10)
-    found = evaluate_predictions(frame, target="t", objective="binary", seed=0, n_resamples=10)
+    people = np.arange(200) % 10
+    found = evaluate_predictions(frame, target="t", objective="binary", seed=0, n_resamples=10, people=people)
     assert set(found["note"]) == {"not estimable: fewer than 11 people"}
+
+
+def test_few_groups_of_relatives_have_no_interval() -> None:
+    frame = simulated(200).with_columns(kin_group=pl.col("row") % 4)
+    found = evaluate_predictions(frame, target="t", objective="binary", seed=0, n_resamples=10)
+    assert set(found["note"]) == {"not estimable: fewer than 5 groups of relatives"}
 
 
 def test_the_prevalence_stands_beside_the_models() -> None:

@@ -196,7 +196,7 @@ def _with_fold_events(events: int) -> ReportInputs:
     full = sample.full_inputs()
     folds = json.loads(json.dumps(full.split["folds"]))
     for fold, n in zip(folds, (events, 62 - events, 90, 95, 94), strict=True):
-        fold["roles"]["held_out"]["events"] = n
+        fold["held_out_events"] = n
     return replace(full, split={**full.split, "folds": folds})
 
 

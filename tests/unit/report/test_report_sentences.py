@@ -19,6 +19,7 @@ from genomix.report.ladder_rows import genetic_finding, rung_sentence, verdict
 from genomix.report.limits import limits
 from genomix.report.numbers import THIN, Estimate, decimals_for, plain, safe_share
 from genomix.report.sections.cohort_flow import SECTION as FLOW_SECTION
+from genomix.report.sections.ladder import SECTION as LADDER_SECTION
 from genomix.report.sections.subgroups import SECTION as SUBGROUPS
 from genomix.report.select import Counts
 
@@ -63,6 +64,16 @@ def test_gain_and_loss_follow_the_metrics_direction(
 
 def test_a_rung_without_estimate_says_so() -> None:
     assert rung_sentence(rung(None, None, None)) == "What adding the polygenic score changes is not estimable."
+
+
+def test_a_ladder_without_genetics_does_not_claim_any() -> None:
+    full = sample.full_inputs()
+    inputs = replace(full, ladder=full.ladder.filter(pl.col("step") < 3))
+    section = LADDER_SECTION.render(inputs)
+    assert section is not None
+    assert "genetic" not in section.title
+    assert section.finding.startswith("No rung of this study's ladder holds genetic data.")
+    assert "the health records changed AUROC" in section.finding
 
 
 def test_many_targets_are_counted() -> None:
@@ -118,8 +129,7 @@ def test_limits_are_computed_from_the_results() -> None:
     assert said(full, "SIMULATED: health records and outcome")
     assert not said(replace(full, facts=replace(full.facts, simulated=())), "SIMULATED")
     assert said(full, "0.061")
-    folds = [{**f, "crossing_kinship": None} for f in full.split["folds"]]
-    assert not said(replace(full, split={**full.split, "folds": folds}), "Relatives cross")
+    assert not said(replace(full, split={**full.split, "max_crossing_kinship": None}), "Relatives cross")
     assert said(full, "Nothing is known for ancestry EAS")
     assert said(full, "Discovery cohorts of the score PGS000014: unknown")
     assert not said(full, "Small:")
@@ -183,7 +193,10 @@ def test_labels_fit_their_width() -> None:
     unbroken = wrap("A" * 200, 1.0)
     assert all(text_width_pt(line) <= 72 for line in unbroken)
     assert "".join(unbroken) == "A" * 200
-    assert wrap("one two three four five six", 0.5, max_lines=2)[-1].endswith("…")
+    cut = wrap("Number of records of SIMULATED observation: current smoker ever before", 1.6, max_lines=2)
+    assert len(cut) == 2
+    assert cut[-1].endswith("…")
+    assert all(text_width_pt(line) <= 72 * 1.6 for line in cut)
 
 
 def test_examples_open_to_their_records_and_hide_high_ages() -> None:
@@ -194,6 +207,10 @@ def test_examples_open_to_their_records_and_hide_high_ages() -> None:
     assert "rs7903146, 2 copies of T" in html
     assert "missing" in html
     assert "SIMULATED: health records and outcome" in html
+    rest = {"feature": "", "sentence": "all 9 other features", "value": None, "unit": None, "shap": 2.0, "records": []}
+    with_rest = replace(sample.example_subjects()[0], bars=(rest, *sample.example_subjects()[0].bars))
+    assert render_examples([with_rest], facts).count("missing") == html.partition('id="person-2"')[0].count("missing")
+    assert render_examples([with_rest], facts).rindex("All 9 other features") > html.index("Last body-mass index")
     bar = {"feature": "age", "sentence": "Age", "value": 97.0, "unit": "a", "shap": 0.1, "records": []}
     old = replace(sample.example_subjects()[0], bars=(bar,))
     assert "90+ years" in render_examples([old], facts)

@@ -1,0 +1,104 @@
+"""What every format of health records promises: each row an event or dropped for a counted reason; bad input named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genomix.errors import FormatError, InputNotFoundError
+from genomix.io.meds import read_meds, write_meds
+from genomix.io.record_format import RecordSet
+from genomix.provenance import canonical_json
+from genomix.schemas.events import EVENTS
+from tests.contracts.record_files import KEPT, ROWS, Source
+
+TOLD = ("subject_id", "time", "code", "numeric_value", "unit", "text_value")
+
+
+def check_accounts_for_every_row(member: Any, source: Source, folder: Path) -> None:
+    """Rows read = rows kept + rows dropped by reason, and the kept rows are the source's."""
+    found: RecordSet = member.read(source.write(folder, ROWS))
+    report = found.report
+    dropped = sum(report.dropped.values())
+    assert report.rows_read == len(ROWS), f"{member.name}: {report.rows_read} rows read of {len(ROWS)}"
+    assert report.rows_kept == found.events.height, f"{member.name}: says {report.rows_kept} rows, gives others"
+    assert report.rows_read == report.rows_kept + dropped, f"{member.name}: a row is neither kept nor dropped"
+    assert all(report.dropped), f"{member.name}: rows are dropped without a reason"
+    events = Counter(found.events.select(TOLD).rows())
+    assert events == Counter(KEPT), f"{member.name}: other events than the source's: {events - Counter(KEPT)}"
+    text = canonical_json(report.as_json()).decode()
+    assert str(folder) not in text, f"{member.name}: the report holds a path"
+
+
+def check_events_keep_the_schema(member: Any, source: Source, folder: Path) -> None:
+    """The EVENTS columns, sorted; nothing is known before it happened; what has no time has no availability."""
+    events = member.read(source.write(folder, ROWS)).events
+    EVENTS.validate(events)
+    assert events.columns == EVENTS.names, f"{member.name}: columns {events.columns}"
+    assert events.equals(events.sort(EVENTS.names)), f"{member.name}: events are not sorted"
+    static = pl.col("time").is_null()
+    wrong = events.filter(static != pl.col("available_time").is_null())
+    assert not wrong.height, f"{member.name}: an event has a time and no availability, or the reverse"
+    early = events.filter(pl.col("available_time") < pl.col("time"))
+    assert not early.height, f"{member.name}: an event is available before it happened"
+    precision = set(events.filter(static)["time_precision"]) | {"static"}
+    assert precision == {"static"}, f"{member.name}: an event without a time is not called static"
+
+
+def check_order_of_rows_does_not_matter(member: Any, source: Source, folder: Path) -> None:
+    """The same rows in another order give the same events and the same account."""
+    one = member.read(source.write(folder / "one", ROWS))
+    other = member.read(source.write(folder / "other", ROWS[::-1]))
+    assert one.events.equals(other.events), f"{member.name}: the order of rows changes the events"
+    assert one.report == other.report, f"{member.name}: the order of rows changes the account"
+
+
+def check_round_trip(member: Any, source: Source, folder: Path) -> None:
+    """Events written as MEDS and read back are the same events with the same descriptions."""
+    found = member.read(source.write(folder / "in", ROWS))
+    write_meds(found.events, folder / "out", descriptions=found.descriptions)
+    again = read_meds(folder / "out")
+    assert again.events.equals(found.events), f"{member.name}: events change when written and read again"
+    assert again.descriptions.equals(found.descriptions), f"{member.name}: descriptions change"
+    assert again.report.rows_read == found.events.height
+    assert not again.report.dropped, f"{member.name}: a written event is dropped when read again"
+
+
+def check_rejects_bad_input(member: Any, source: Source, folder: Path) -> None:
+    """A missing, empty, cut or foreign file, and a source without events, are refused, naming the file."""
+    for what in ("missing", "empty", "cut", "foreign"):
+        path = source.write(folder / what, ROWS)
+        file = source.data_file(path)
+        data = file.read_bytes()
+        if what == "missing":
+            file.unlink()
+        else:
+            file.write_bytes({"empty": b"", "cut": data[: len(data) * 2 // 3], "foreign": b"\x89PNG\r\n" + data}[what])
+        _refused(member, path, file if what != "missing" else file.parent, what)
+    path = source.write(folder / "nothing", [])
+    _refused(member, path, path, "a source without rows")
+    path = source.write(folder / "no event", [r for r in ROWS if r not in KEPT])
+    _refused(member, path, path, "a source without events")
+
+
+def _refused(member: Any, path: Path, named: Path, what: str) -> None:
+    before = sorted(path.parent.rglob("*"))
+    try:
+        member.read(path)
+    except (FormatError, InputNotFoundError) as error:
+        assert str(named) in (error.where or ""), f"{member.name}: {what}: the error names {error.where}"
+        assert sorted(path.parent.rglob("*")) == before, f"{member.name}: {what} leaves a file behind"
+        return
+    except Exception as error:
+        raise AssertionError(f"{member.name}: {what} raised {type(error).__name__}: {error}") from error
+    raise AssertionError(f"{member.name}: {what} was accepted")
+
+
+def check_is_recognised(member: Any, others: dict[str, Any], source: Source, folder: Path) -> None:
+    """The format recognises its own source, and no other format does."""
+    path = source.write(folder, ROWS)
+    claimed = sorted(name for name, other in {**others, member.name: member}.items() if other.recognises(path))
+    assert claimed == [member.name], f"{source.label} is recognised by {claimed}, not by {member.name} alone"
