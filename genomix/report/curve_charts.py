@@ -147,9 +147,9 @@ def draw_calibration(
     for j, model in enumerate(reversed(models)):
         place = low + (high - low) * (0.06 + 0.075 * j)
         curve_label(axes, CURVE_NAMES.get(model, model), high, place, MODEL_COLOURS.get(model, QUIET), ha="right")
-    axes.annotate(
-        "perfect agreement", (low + 0.9 * (high - low), low + 0.9 * (high - low)), xytext=(-6, 6), fontsize=8.5,
-        textcoords="offset points", ha="right", color=QUIET,
+    axes.text(
+        low + 0.9 * (high + pad - low), low + 0.915 * (high + pad - low), "perfect agreement", ha="center", va="bottom",
+        fontsize=8.5, color=QUIET, rotation=45, rotation_mode="anchor", transform_rotates_text=True,
     )  # fmt: skip
     axes.set_xlim(low, high + pad)
     axes.set_ylim(low, high + pad)

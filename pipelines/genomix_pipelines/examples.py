@@ -51,13 +51,13 @@ def _bars(explained: Explained, at: int, row: dict[str, Any], events: pl.DataFra
         column = explained.columns.row(j, named=True)
         value = float(explained.features[at, j])
         if column["family"] == "demographics" and column["group"] == "age":
-            value = min(value, float(TOP_CODED_AGE_YEARS))
+            value = float(np.floor(min(value, float(TOP_CODED_AGE_YEARS))))
         bars.append(
             {
                 "feature": column["name"],
                 "sentence": column["sentence"],
                 "value": None if np.isnan(value) else value,
-                "unit": column["unit"],
+                "unit": None if column["unit"] == "1" else column["unit"],
                 "shap": float(shap[j]),
                 "records": _records(column, row, events),
             }

@@ -130,8 +130,9 @@ def columns(context: StageContext) -> pl.DataFrame:
     frames = []
     for folder in context.folders("features").values():
         matrix = read_matrix(folder / "matrix")
-        shares = missing_share(matrix.for_fold(0), np.arange(matrix.n_rows, dtype=np.int64))
-        frames.append(shares.rename({"missing_share": "n_missing_share"}))
+        everyone = np.arange(matrix.n_rows, dtype=np.int64)
+        for block in (matrix.block, *(fold.block for fold in matrix.folds)):
+            frames.append(missing_share(block, everyone).rename({"missing_share": "n_missing_share"}))
     return pl.concat(frames).unique("name", keep="first", maintain_order=True)
 
 

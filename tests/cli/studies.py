@@ -63,9 +63,16 @@ class Study:
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
-    def add(self, text: str) -> None:
-        """Add tables to the study file."""
-        self.file.write_text(f"{self.file.read_text()}\n{text}\n")
+    def set(self, table: str, key: str, value: str) -> None:
+        """Set a key of the study file to a TOML value, whether the file has the key, the table, or neither."""
+        lines = self.file.read_text().splitlines()
+        if f"[{table}]" not in lines:
+            lines += [f"[{table}]"]
+        start = lines.index(f"[{table}]") + 1
+        end = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+        kept = [line for line in lines[start:end] if line.split("=")[0].strip() != key]
+        lines[start:end] = [f"{key} = {value}", *kept]
+        self.file.write_text("\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ BAD_INPUTS: dict[str, tuple[Spoil, int, list[str]]] = {
         lambda s: rewrite_genotypes(s, twin_in_header), 6, ["same identifier up to case", "sample no. 2"],
     ),
     "a label with one class": (one_class, 7, ["one class", "has not the outcome"]),
-    "an unknown key": (lambda s: s.edit("held_out = 0.35", "heldout = 0.35"), 8, ["split.heldout", "'held_out'"]),
-    "an impossible value": (lambda s: s.edit("tuning = 0.15", "tuning = 1.5"), 8, ["split.tuning", "less than 1", "its default, 0.15"]),
+    "an unknown key": (lambda s: s.edit("held_out =", "heldout ="), 8, ["split.heldout", "'held_out'"]),
+    "an impossible value": (lambda s: s.set("split", "tuning", "1.5"), 8, ["split.tuning", "less than 1", "its default, 0.15"]),
     "a study file that is not TOML": (lambda s: s.edit("[genotypes]", "[genotypes"), 8, ["not TOML", "line"]),
     "an unknown key of the task": (
         lambda s: s.edit("censoring: drop", "censorship: drop", file="task.yaml"), 8, ["censorship", "task.yaml"],
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_and_then_has_room(study: Study, demo: Demo, tmp_pa
     unshare = next((c for c in (["unshare", "-Urm"], ["unshare", "-m"]) if _mounts(c, tmp_path)), None)
     if unshare is None:
         pytest.skip("a file system of a chosen size cannot be mounted here (unshare -Urm)")
-    study.edit("[report]", "[report]\nbeeswarm_rows = 50")
+    study.set("report", "beeswarm_rows", "50")
     before = faults.final_hashes(study.out)
     disk, seen = tmp_path / "disk", tmp_path / "seen"
     disk.mkdir(), seen.mkdir()
@@ -273,8 +273,11 @@ def plant_leak(study: Study) -> None:
     labels = pl.read_parquet(next((study.out / "stages" / "cohort").glob("*")) / "labels.parquet")
     table = labels.select("subject_id", pl.col("value").alias("follow_up_code")).unique("subject_id").sort("subject_id")
     table.write_csv(study.inputs / "notes.csv")
-    study.add('[table]\npath = "notes.csv"\nid_column = "subject_id"\ncolumns = ["follow_up_code"]\n[features.table]')
-    study.add("[model]\nmax_rounds = 20\nresamples = 100")
+    for key, value in (("path", '"notes.csv"'), ("id_column", '"subject_id"'), ("columns", '["follow_up_code"]')):
+        study.set("table", key, value)
+    study.edit("[features.demographics]", "[features.table]\n[features.demographics]")
+    study.set("model", "max_rounds", "20")
+    study.set("model", "resamples", "100")
 
 
 def test_a_planted_leak(study: Study, demo: Demo) -> None:
@@ -308,7 +311,7 @@ def test_a_damaged_stage_is_refused_until_it_is_deleted(file: str, words: str, s
 
 def test_check_names_every_mistake_at_once(study: Study, demo: Demo) -> None:
     before = faults.final_hashes(study.inputs)
-    study.edit('ancestry_column = "superpopulation"', 'ancestry_column = "continent"')
+    study.set("genotypes", "ancestry_column", '"continent"')
     halve(study, "records/data/0.parquet")
     first_row(study, "link.csv", str.lower)
     study.edit("#genome_build=GRCh38", "#genome_build=GRCh37", file="score_weights.tsv")

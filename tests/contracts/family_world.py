@@ -215,7 +215,8 @@ def with_other_people_altered(world: World, teachers: np.ndarray, *, invert: boo
     samples = [SUBJECTS.index(s) for s in chosen if s < 900]
     changed = world.with_genotypes_of(samples, seed=7)
     here = inputs.index["subject_id"].is_in(chosen).to_numpy()
-    unrelated = np.where(here & (not invert), ~inputs.unrelated, inputs.unrelated)  # type: ignore[operator]  # an array here
+    assert inputs.unrelated is not None
+    unrelated = np.where(here & (not invert), ~inputs.unrelated, inputs.unrelated)
     late = pl.when(pl.col("subject_id").is_in(chosen)).then(pl.col("prediction_time") + 9 * DAY)
     return replace(
         changed, events=_other_events(inputs.events, chosen), table=_other_table(inputs.table, chosen),

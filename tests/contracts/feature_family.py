@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from tests.contracts.family_world import (
     with_future,
     with_other_people_altered,
 )
+from tests.contracts.refusal import refusal
 
 Options = Mapping[str, Any]
 INPUTS = {"records": "events", "genotypes": "genotypes", "table": "table"}
@@ -171,21 +173,14 @@ def check_repeats_itself(family: Any, options: Options, world: World) -> None:
 
 def check_refuses_what_it_cannot_use(family: Any, options: Options, world: World) -> None:
     """An unknown option, and a study without what the family needs, are configuration errors."""
-    try:
-        family.compute(world.inputs, {**options, "no_such_option": 1})
-    except ConfigError as error:
-        assert "no_such_option" in error.what, f"{family.name}: the unknown option is not named: {error}"
-    else:
-        raise AssertionError(f"{family.name}: an unknown option was accepted")
+    act = partial(family.compute, world.inputs, {**options, "no_such_option": 1})
+    error = refusal(act, (ConfigError,), f"{family.name}: an unknown option")
+    assert "no_such_option" in error.what, f"{family.name}: the unknown option is not named: {error}"
     assert family.needs <= set(INPUTS), f"{family.name}: needs {sorted(family.needs - set(INPUTS))}"
     for need in family.needs:
         without: FeatureInputs = replace(world.inputs, **{INPUTS[need]: None})
-        try:
-            check_needs(family, without)
-        except ConfigError as error:
-            assert need in error.what
-        else:
-            raise AssertionError(f"{family.name}: a study without {need} was accepted")
+        error = refusal(partial(check_needs, family, without), (ConfigError,), f"{family.name}: a study without {need}")
+        assert need in error.what, f"{family.name}: what the study lacks is not named: {error}"
     unneeded = {field: None for need, field in INPUTS.items() if need not in family.needs}
     if family.needs:
         family.compute(replace(world.inputs, **unneeded), options)

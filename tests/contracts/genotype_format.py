@@ -9,6 +9,7 @@ import gc
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +23,7 @@ from genomix.io.plink import SUFFIXES as STORE_SUFFIXES
 from genomix.io.plink import open_store
 from genomix.provenance import canonical_json
 from tests.contracts.genotype_files import HAPLOID, MISSING, SAMPLES, SEXES, WITHOUT_ALT, Damage, Maker, Record
+from tests.contracts.refusal import refusal
 
 PRIVATE_IDS = ("an_na", "bo", "PRIVATE_7731", "dee", "PRIVATE_7731")
 GARBAGE = b"\x00\xffno such format\n"
@@ -193,23 +195,14 @@ def refused(member: Any, source: Path, place: Path, what: str) -> GenomixError:
     for path, content in earlier.items():
         path.write_bytes(content)
     with _own_temporary_folder(place / "temporary") as temporary:
-        error = _error_of(member, source, out / "a", what)
+        act = partial(convert, member, source, out / "a")
+        error = refusal(act, (FormatError, InputNotFoundError), f"{member.name}: {what}")
         gc.collect()
         left = sorted(p.name for p in temporary.iterdir())
     assert not left, f"{member.name}: {what} leaves {left} in the temporary folder"
     now = {p: p.read_bytes() for p in out.rglob("*")}
     assert now == earlier, f"{member.name}: {what} leaves {sorted(p.name for p in now)} in the output folder"
     return error
-
-
-def _error_of(member: Any, source: Path, prefix: Path, what: str) -> GenomixError:
-    try:
-        convert(member, source, prefix)
-    except (FormatError, InputNotFoundError) as error:
-        return error.with_traceback(None)
-    except Exception as error:
-        raise AssertionError(f"{member.name}: {what} raised {type(error).__name__}: {error}") from error
-    raise AssertionError(f"{member.name}: {what} was accepted")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A check takes the model and the objective; the data are drawn from a seed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import polars as pl
 
 from genomix.device import CPU
-from genomix.errors import ConfigError, FormatError, LabelError
+from genomix.errors import ConfigError, FormatError, GenomixError, LabelError
 from genomix.features.matrix import FeatureBlock
 from genomix.models.bundle import read_bundle, write_bundle
 from genomix.models.model import Objective, Part
 from genomix.provenance import canonical_json
 from genomix.schemas.features import COLUMNS
+from tests.contracts.refusal import refusal
 
 N_COLUMNS = 5
 ROUGH: Mapping[str, Mapping[str, Any]] = {"boosted": {"subsample": 0.7, "colsample_bytree": 0.6}}
@@ -140,10 +142,10 @@ def check_weights_of_one_change_nothing(model: Any, objective: Objective, folder
 
 def check_refuses_what_teaches_nothing(model: Any, objective: Objective, folder: Path) -> None:
     """One class, no rows, infinite values, an unknown option and a matrix of another width are refused."""
-    train, tuning, X = draw(objective)
+    train, _, X = draw(objective)
     y, one_class = train.y, np.ones_like(train.y)
     infinite = np.where(np.isnan(train.X), np.inf, train.X).astype(np.float32)
-    cases: dict[str, tuple[type[Exception], dict[str, Any]]] = {
+    cases: dict[str, tuple[type[GenomixError], dict[str, Any]]] = {
         "a part without rows": (LabelError, {"train": Part(train.X[:0], y[:0])}),
         "a missing label": (LabelError, {"train": Part(train.X, np.where(y == y[0], np.nan, y))}),
         "an infinite value": (FormatError, {"train": Part(infinite, y)}),
@@ -153,19 +155,9 @@ def check_refuses_what_teaches_nothing(model: Any, objective: Objective, folder:
         cases["one class"] = (LabelError, {"train": Part(train.X, one_class)})
         cases["labels that are not 0 and 1"] = (LabelError, {"train": Part(train.X, y + 1)})
     for what, (kind, changes) in cases.items():
-        _refused(model, what, kind, lambda changes=changes: fit(model, objective, **changes))
+        refusal(partial(fit, model, objective, **changes), (kind,), f"{model.name}: {what}")
     fitted = fit(model, objective)
-    _refused(model, "a matrix of another width", FormatError, lambda: fitted.predict(X[:, 1:]))
-
-
-def _refused(model: Any, what: str, kind: type[Exception], act: Any) -> None:
-    try:
-        act()
-    except kind:
-        return
-    except Exception as error:
-        raise AssertionError(f"{model.name}: {what} raised {type(error).__name__}: {error}") from error
-    raise AssertionError(f"{model.name}: {what} was accepted")
+    refusal(lambda: fitted.predict(X[:, 1:]), (FormatError,), f"{model.name}: a matrix of another width")
 
 
 CHECKS = (

@@ -14,6 +14,7 @@ from genomix.io.record_format import RecordSet
 from genomix.provenance import canonical_json
 from genomix.schemas.events import EVENTS
 from tests.contracts.record_files import KEPT, ROWS, Source
+from tests.contracts.refusal import refusal
 
 TOLD = ("subject_id", "time", "code", "numeric_value", "unit", "text_value")
 
@@ -86,15 +87,9 @@ def check_rejects_bad_input(member: Any, source: Source, folder: Path) -> None:
 
 def _refused(member: Any, path: Path, named: Path, what: str) -> None:
     before = sorted(path.parent.rglob("*"))
-    try:
-        member.read(path)
-    except (FormatError, InputNotFoundError) as error:
-        assert str(named) in (error.where or ""), f"{member.name}: {what}: the error names {error.where}"
-        assert sorted(path.parent.rglob("*")) == before, f"{member.name}: {what} leaves a file behind"
-        return
-    except Exception as error:
-        raise AssertionError(f"{member.name}: {what} raised {type(error).__name__}: {error}") from error
-    raise AssertionError(f"{member.name}: {what} was accepted")
+    error = refusal(lambda: member.read(path), (FormatError, InputNotFoundError), f"{member.name}: {what}")
+    assert str(named) in (error.where or ""), f"{member.name}: {what}: the error names {error.where}"
+    assert sorted(path.parent.rglob("*")) == before, f"{member.name}: {what} leaves a file behind"
 
 
 def check_is_recognised(member: Any, others: dict[str, Any], source: Source, folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_each_check_catches_a_broken_format(check: Any, source: Any, message: st
 
 
 def test_a_format_that_takes_the_same_sample_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genomix.io.vcf_text.check_sample_ids", lambda ids, where: None)
+    monkeypatch.setattr("genomix.io.vcf_text.check_sample_ids", lambda *_, **__: None)
     with pytest.raises(AssertionError, match="the repeated sample is not named"):
         check_rejects_bad_input(FORMATS["vcf"], VCF, tmp_path / "x")
 
@@ -137,7 +137,7 @@ def test_a_format_that_takes_the_same_sample_twice_is_caught(tmp_path: Path, mon
 def test_a_format_that_forgets_that_ref_is_provisional_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genomix.io.plink._ref_is_provisional", lambda path: False)
+    monkeypatch.setattr("genomix.io.plink._ref_is_provisional", lambda _: False)
     plink1 = next(m for m in MAKERS if m.label == "plink1")
     with pytest.raises(AssertionError, match="it is lost whether REF is known"):
         check_round_trip(FORMATS["plink1"], plink1, tmp_path / "x")

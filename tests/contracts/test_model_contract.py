@@ -97,7 +97,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     """Let a bundle find the model under test, which is not registered."""
     model = getattr(request.node, "callspec", None) and request.node.callspec.params.get("model")
     if model is not None:
-        monkeypatch.setattr("genomix.models.bundle.model_named", lambda name: model)
+        monkeypatch.setattr("genomix.models.bundle.model_named", lambda _: model)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -126,8 +126,8 @@ class _SharedGenerator(_Changed):
     """Sets NumPy's shared generator to the seed: right bytes, and everyone else's draws are changed."""
 
     def spoil(self, fitted: FittedSum, train: Part, given: dict[str, Any]) -> FittedSum:
-        np.random.seed(given["seed"])  # noqa: NPY002  # the mistake that is to be caught
-        return replace(fitted, base=float(np.random.normal()))  # noqa: NPY002  # as above
+        np.random.seed(given["seed"])
+        return replace(fitted, base=float(np.random.normal()))
 
 
 class _Threaded(_Changed):

@@ -145,5 +145,5 @@ def test_each_check_catches_a_broken_format(check: Any, member: Any, message: st
 
 
 def test_a_format_that_claims_everything_is_caught(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="recognised by .*changed.*meds"):
+    with pytest.raises(AssertionError, match=r"recognised by .*changed.*meds"):
         check_is_recognised(FORMATS["meds"], {**FORMATS, "changed": _Greedy()}, SOURCES[0], tmp_path / "x")

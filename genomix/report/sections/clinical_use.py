@@ -95,7 +95,7 @@ def _benefit_sentence(row: dict[str, Any], held: Counts) -> str:
     if everyone is not None:
         text += f". Flagging everyone has {decimal(everyone, value.decimals)}, flagging no one has 0"
         better = value.low is not None and value.low > max(everyone, 0.0)
-        text += "; the model is better than both" if better else "; the model is not clearly better than both"
+        text += "; the interval lies above both" if better else "; the interval does not lie above both"
     return f"{text}."
 
 

@@ -122,7 +122,7 @@ def from_phenotype(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame, d
             joined.height,
             None,
         ],
-        ["study", "the quantity was measured", "people", joined.height, joined.height - known, known, None],
+        ["study", "the quantity was measured", "samples", joined.height, joined.height - known, known, None],
     ]
     labels = joined.select(
         "subject_id", pl.lit(None, dtype=pl.Datetime("us")).alias("prediction_time"), "value",

@@ -26,7 +26,7 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
     """Return the families' options."""
     return {
         "features": study.features.model_dump(mode="json"),
-        "scores": [s.model_dump(mode="json", exclude={"path"}) for s in study.scores],
+        "scores": [s.model_dump(mode="json", exclude={"path", "discovery_cohorts"}) for s in study.scores],
         "table": study.table.model_dump(mode="json", exclude={"path"}) if study.table else None,
         "target": target,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from genomix.provenance import read_json
 from genomix.report.document import render_report, write_report
+from genomix.report.examples import render_examples, write_examples
 from genomix.report.inputs import ExampleSubject
 from genomix_pipelines.report_inputs import report_inputs
 from genomix_pipelines.stage import Stage, StageContext
@@ -18,9 +19,7 @@ def run(context: StageContext) -> dict[str, Any]:
     write_report(render_report(inputs), context.out)
     people = examples(context)
     if people:
-        from genomix.report.examples import render_examples
-
-        (context.out / "examples.html").write_text(render_examples(people, inputs.facts))
+        write_examples(render_examples(people, inputs.facts), context.out / "examples.html")
     failed = inputs.certificate.filter(inputs.certificate["status"] == "failed").height
     return {"html_kb": round((context.out / "report.html").stat().st_size / 1024), "leakage_checks_failed": failed}
 

@@ -49,10 +49,11 @@ def usable_rows(
 ) -> tuple[pl.DataFrame, RowArray, pl.DataFrame]:
     """Keep rows with a label and, where the study has genotypes, with a sample that passed quality control."""
     steps: list[list[Any]] = []
+    unit = "rows" if context.study.task else "samples"
 
     def note(step: str, before: pl.DataFrame, after: pl.DataFrame) -> None:
         events = int((after["value"] == 1).sum()) if binary else None
-        steps.append(["study", step, "rows", before.height, before.height - after.height, after.height, events])
+        steps.append(["study", step, unit, before.height, before.height - after.height, after.height, events])
 
     known = labels.filter(pl.col("value").is_not_null()).sort("subject_id", "prediction_time")
     note("the outcome is known", labels, known)
