@@ -9,7 +9,9 @@ Three studies, each the full demo from genotypes and records to held-out figures
 - ``null``: every effect is zero, seeds 0 to 19.
 
 The criteria, with their thresholds, are in :func:`criteria`. They, the seeds and the statistics below were fixed before
-any of these seeds was run with the demo's settings; what had to be tried out was tried out on seeds 101 to 116.
+any of these seeds was run with the demo's settings. What had to be tried out was tried out on seeds 101 to 116, e.g.
+
+    python benchmarks/demo_statistics.py --seeds 101 116 --model max_depth=3 --model subsample=0.8
 
 Rank correlation
 ----------------
@@ -81,6 +83,7 @@ class Figures(NamedTuple):
     """One run: held-out AUROC of the full boosted model, the genetic step of the ladder, and the order of features.
 
     Intervals are 95 %; ``step`` is the AUROC that the score adds to all other features. What has no order is NaN.
+    ``tuning_loss`` is the full model's log loss on the tuning people, who stop its growth and are not held out.
     ``cpu_seconds`` are the run's, without what an earlier run in the same folder had left to reuse.
     """
 
@@ -97,6 +100,7 @@ class Figures(NamedTuple):
     rank: float
     rank_without_proxies: float
     in_order: float
+    tuning_loss: float
     cpu_seconds: float
 
 
@@ -112,31 +116,36 @@ class Criterion(NamedTuple):
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
-def run_one(study: str, seed: int, folder: Path) -> Figures:
+def run_one(study: str, seed: int, folder: Path, model: Mapping[str, float] | None = None) -> Figures:
     """Run one study under one seed and return its figures.
 
     ``folder`` may be shared by runs that follow each other: what depends on the genotypes alone is then done once.
+    ``model`` replaces settings of the study's [model].
     """
     from genomix.device import CPU
     from genomix.provenance import read_json
     from genomix.registry import members
     from genomix_pipelines.demo import write_inputs
     from genomix_pipelines.run import run_study
-    from genomix_pipelines.study import load_study
+    from genomix_pipelines.study import ModelSection, load_study
 
     before = time.process_time()
     own = folder / "runs" / f"{study.replace(' ', '_')}_{seed}"
     loaded = load_study(write_inputs(own, seed=seed, **SETTINGS[study]))
+    settings = ModelSection.model_validate(loaded.model.model_dump() | dict(model or {}))
+    loaded = loaded.model_copy(update={"model": settings})
     stages = [stage for name, stage in members("genomix_pipelines.stages", "STAGE").items() if name not in NOT_NEEDED]
     result = run_study(loaded, folder / "out", stages=stages, device=CPU, threads=loaded.compute.threads)
     place = {node.stage: node.folder for node in result.nodes}
     truth = read_json(own / "inputs" / "truth.json")
+    full = next(f for f in read_json(place["model"] / "facts.json") if f["model"] == "boosted")
     found = performance(place["evaluate"]) | order(place, loaded.scores[0].name, truth)
     shutil.rmtree(own)
     for node in result.nodes:
         if node.stage not in SEEDLESS:
             shutil.rmtree(node.folder)
-    return Figures(study=study, seed=seed, **found, cpu_seconds=round(time.process_time() - before, 1))
+    cost = round(time.process_time() - before, 1)
+    return Figures(study=study, seed=seed, **found, tuning_loss=full["tuning_loss"], cpu_seconds=cost)
 
 
 def performance(folder: Path) -> dict[str, Any]:
@@ -304,11 +313,11 @@ def _criterion(name: str, wanted: str, found: float, holds: Callable[[float], bo
 # --- all runs --------------------------------------------------------------------------------------------------------
 
 
-def run_all(wanted: Iterable[tuple[str, int]], *, jobs: int) -> list[Figures]:
+def run_all(wanted: Iterable[tuple[str, int]], *, jobs: int, model: Mapping[str, float] | None = None) -> list[Figures]:
     """Run (study, seed) pairs in ``jobs`` processes, each with its own temporary folder; results in their order."""
     with tempfile.TemporaryDirectory(prefix="genomix-statistics-") as folder:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            waiting = [pool.submit(_in_worker, study, seed, folder) for study, seed in wanted]
+            waiting = [pool.submit(_in_worker, study, seed, folder, model) for study, seed in wanted]
             found = []
             for done in waiting:
                 found.append(done.result())
@@ -316,8 +325,8 @@ def run_all(wanted: Iterable[tuple[str, int]], *, jobs: int) -> list[Figures]:
         return found
 
 
-def _in_worker(study: str, seed: int, folder: str) -> Figures:
-    return run_one(study, seed, Path(folder) / str(os.getpid()))
+def _in_worker(study: str, seed: int, folder: str, model: Mapping[str, float] | None) -> Figures:
+    return run_one(study, seed, Path(folder) / str(os.getpid()), model)
 
 
 HEADER = (
@@ -337,7 +346,17 @@ def line(f: Figures) -> str:
     )
 
 
-def as_json(figures: Sequence[Figures], judged: Sequence[Criterion]) -> dict[str, Any]:
+def means(figures: Sequence[Figures]) -> Iterable[str]:
+    """Return one line per study: the means over its seeds."""
+    for study in SETTINGS:
+        own = [f for f in figures if f.study == study]
+        loss, auroc, step, rank = (
+            float(np.mean([getattr(f, name) for f in own])) for name in ("tuning_loss", "auroc", "step", "rank")
+        )
+        yield f"means, {study}: tuning loss {loss:.4f}, AUROC {auroc:.4f}, genetic step {step:+.4f}, rank {rank:.3f}"
+
+
+def as_json(figures: Sequence[Figures], judged: Sequence[Criterion], model: Mapping[str, float]) -> dict[str, Any]:
     """Return what is written: figures, criteria, and what they were made with."""
     from genomix.provenance import package_versions, python_version
 
@@ -350,7 +369,8 @@ def as_json(figures: Sequence[Figures], judged: Sequence[Criterion]) -> dict[str
         "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
         "versions": {"python": python_version(), **package_versions()},
         "settings": SETTINGS,
-        "seeds": {study: list(seeds) for study, seeds in SEEDS.items()},
+        "model": dict(model),
+        "seeds": {study: [f.seed for f in figures if f.study == study] for study in SETTINGS},
         "criteria": [c._asdict() for c in judged],
         "figures": rounded,
     }
@@ -359,17 +379,24 @@ def as_json(figures: Sequence[Figures], judged: Sequence[Criterion]) -> dict[str
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run everything, print the tables, write the results; 1 when a criterion fails."""
     parser = argparse.ArgumentParser(description="What the demo must find, and must not find, over fixed seeds.")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help=f"JSON file to write (default: {RESULTS.relative_to(ROOT)})")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    trying = parser.add_argument_group("to try something out; nothing is written unless --out is given")
+    trying.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "LAST"), help="other seeds, for all studies")
+    trying.add_argument("--model", action="append", default=[], metavar="KEY=VALUE", help="another setting of [model]")
     chosen = parser.parse_args(arguments)
+    seeds = dict.fromkeys(SEEDS, range(chosen.seeds[0], chosen.seeds[1] + 1)) if chosen.seeds else SEEDS
+    model = {key: json.loads(value) for key, _, value in (given.partition("=") for given in chosen.model)}
+    out = chosen.out or (None if chosen.seeds or chosen.model else RESULTS)
     print(HEADER)
-    figures = run_all([(study, seed) for study, seeds in SEEDS.items() for seed in seeds], jobs=chosen.jobs)
+    figures = run_all([(study, seed) for study in seeds for seed in seeds[study]], jobs=chosen.jobs, model=model)
     judged = criteria(figures)
-    print()
+    print(*["", *means(figures), ""], sep="\n")
     for c in judged:
         print(f"{'holds' if c.holds else 'FAILS':<6} {c.name}: {c.found:g} (wanted: {c.wanted})")
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(as_json(figures, judged), indent=1) + "\n")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(as_json(figures, judged, model), indent=1) + "\n")
     return 0 if all(c.holds for c in judged) else 1
 
 

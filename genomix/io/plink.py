@@ -246,10 +246,10 @@ def open_pgen(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> Any
 
 
 def _ref_is_provisional(path: Path) -> bool:
-    """Say whether a .pgen marks every REF as provisional: the top two bits of its twelfth byte are 2."""
+    """Say whether a .pgen marks every REF as provisional: by its mode (byte 3: a .bed) or the top bits of byte 12."""
     with path.open("rb") as stream:
         head = stream.read(12)
-    return len(head) == 12 and head[11] >> 6 == 2
+    return head[2:3] == b"\x01" or (len(head) == 12 and head[11] >> 6 == 2)
 
 
 def _words(error: Exception) -> str:

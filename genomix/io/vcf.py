@@ -89,7 +89,9 @@ class VcfSource:
                     return
                 except Exception as error:  # cyvcf2 raises bare Exception
                     raise FormatError(
-                        "the record cannot be parsed", where=self._where(n_read), hint="correct it there, or leave it out"
+                        "the record cannot be parsed",
+                        where=self._where(n_read),
+                        hint="correct it there, or leave it out",
                     ) from error
                 n_read += 1
                 yield record

@@ -345,6 +345,8 @@ def test_warnings_under_strict_are_15(study: Study, demo: Demo) -> None:
 
 def test_every_code_of_a_user_s_mistake_is_met_here() -> None:
     text = Path(__file__).read_text()
-    met = {code for _, code, _ in BAD_INPUTS.values()} | {int(c) for c in re.findall(r"refused\(\s*\w.*?, (\d+), \[", text)}
+    met = {code for _, code, _ in BAD_INPUTS.values()} | {
+        int(c) for c in re.findall(r"refused\(\s*\w.*?, (\d+), \[", text)
+    }
     assert met >= set(range(3, 14)) | {15}
     assert met <= set(EXIT_CODES)

@@ -73,14 +73,14 @@ CHANGES: dict[tuple[str, str, str], set[str]] = {
     ("split", "kinship", "0.0884"): {"kinship", *AFTER_SPLIT},
     ("features.ancestry_pcs", "n_components", "4"): AFTER_FEATURES,
     ("features.record_windows", "windows", '["90d", "full"]'): AFTER_FEATURES,
-    ("model", "max_depth", "2"): AFTER_MODEL,
+    ("model", "max_depth", "4"): AFTER_MODEL,
     ("model", "resamples", "300"): {"evaluate", "report"},
     ("report", "examples", "0"): {"explain", "report"},
     ("report", "beeswarm_rows", "60"): {"explain", "report"},
     ("report", "subgroups", '["sex"]'): {"evaluate", "report"},
     ("compute", "threads", "7"): {"report"},
     ("split", "design", '"holdout"'): set(),
-    ("model", "max_depth", "3"): set(),
+    ("model", "learning_rate", "0.05"): set(),
 }
 
 
@@ -128,7 +128,7 @@ def test_a_change_is_run_and_taken_back(study: Study, demo: Demo) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--from", "model")])
 def test_a_dry_run_writes_nothing(options: tuple[str, ...], study: Study, tmp_path: Path) -> None:
-    study.set("model", "max_depth", "2")
+    study.set("model", "max_depth", "4")
     before = everything(tmp_path)
     done = study.run("--dry-run", *options)
     assert done.returncode == 0

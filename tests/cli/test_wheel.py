@@ -75,7 +75,7 @@ def test_the_wheel_alone_makes_the_same_report_without_a_network(wheel: Path, de
         check=True,
     )  # fmt: skip
     offline = next((c for c in (["unshare", "-rn"], ["unshare", "-n"]) if studies.can(*c, "true")), [])
-    nobody = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY")}
+    nobody = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
         [*offline, sys.executable, "-P", "-c", _ALONE, str(faults.ROOT), str(target)],
         env=studies.environment(PYTHONPATH=str(target), **nobody), cwd=work, capture_output=True, text=True, check=False,

@@ -218,9 +218,10 @@ def with_other_people_altered(world: World, teachers: np.ndarray, *, invert: boo
     assert inputs.unrelated is not None
     unrelated = np.where(here & (not invert), ~inputs.unrelated, inputs.unrelated)
     late = pl.when(pl.col("subject_id").is_in(chosen)).then(pl.col("prediction_time") + 9 * DAY)
+    index = inputs.index.with_columns(late.otherwise("prediction_time").alias("prediction_time"))
     return replace(
         changed, events=_other_events(inputs.events, chosen), table=_other_table(inputs.table, chosen),
-        unrelated=unrelated, index=inputs.index.with_columns(late.otherwise("prediction_time").alias("prediction_time")),
+        unrelated=unrelated, index=index,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from genomix.errors import ConfigError
+from genomix.errors import ConfigError, FormatError
 from genomix.features.family import FeatureInputs, Learned, Options
 from genomix.features.matrix import FeatureBlock, RowArray
 from genomix.schemas.features import COLUMNS
@@ -29,6 +29,8 @@ class TableFamily:
         wrong = sorted(set(options) - {"columns", "sentences"})
         if wrong:
             raise ConfigError(f"table has no option {wrong[0]!r}", hint="it has: columns, sentences")
+        if inputs.table["subject_id"].is_duplicated().any():
+            raise FormatError("the table has two rows of one subject", hint="keep one row per subject")
         numeric = [n for n, t in inputs.table.schema.items() if t.is_numeric() and n != "subject_id"]
         names = list(options.get("columns") or numeric)
         unknown = [n for n in names if n not in numeric]
