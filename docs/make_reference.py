@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +34,7 @@ def pages() -> dict[str, str]:
 def commands() -> str:
     """Return the help of every command, as typer's own command tree states it."""
     import typer.main
+
     from genomix_cli.app import app
 
     root: Any = typer.main.get_command(app)
@@ -51,7 +55,7 @@ def _plain(text: str) -> str:
 def _parameter(parameter: Any) -> str:
     names = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.human_readable_name}`"
+        names = f"`{parameter.metavar or parameter.name.upper()}`"
     default = parameter.default
     shown = (
         ""
@@ -79,13 +83,11 @@ def study_file() -> str:
         for key, field in section.model_fields.items():
             if _is_section(field.annotation, study):
                 continue
-            default = (
-                "required"
-                if field.default is PydanticUndefined and field.default_factory is None
-                else repr(field.get_default(call_default_factory=True))
-            )
-            bounds = ", ".join(str(m) for m in field.metadata)
-            rows.append(f"| `{key}` | `{_cell(_type(field.annotation))}` | `{_cell(default)}` | {_cell(bounds)} |")
+            value = field.get_default(call_default_factory=True)
+            shown = "required" if value is PydanticUndefined else json.dumps(value, default=str)
+            shown = "absent" if value is None else shown
+            bounds = _bounds(field.annotation, field.metadata)
+            rows.append(f"| `{key}` | {_cell(_type(field.annotation))} | {_cell(shown)} | {_cell(bounds)} |")
         parts.append(
             "| key | type | default | bounds |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
             if rows
@@ -108,12 +110,35 @@ def _is_section(annotation: Any, study: ModuleType) -> bool:
 
 
 def _type(annotation: Any) -> str:
-    text = (
-        getattr(annotation, "__name__", str(annotation))
-        if isinstance(annotation, type) and not getattr(annotation, "__args__", ())
-        else str(annotation)
-    )
-    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "none")
+    """Return a type as a reader of TOML would say it."""
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(inside[0])
+    if origin is typing.Literal:
+        return " or ".join(f'"{value}"' for value in inside)
+    if origin in (typing.Union, types.UnionType):
+        return _type(next(part for part in inside if part is not type(None))) + ", or absent"
+    if origin is tuple:
+        return f"list of {_type(inside[0])}"
+    if origin is dict:
+        return "table of text"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+    return names.get(annotation, str(annotation))
+
+
+def _bounds(annotation: Any, metadata: list[Any]) -> str:
+    """Return the bounds of a value, also those inside an optional or a list."""
+    found = list(metadata)
+    for part in typing.get_args(annotation):
+        if typing.get_origin(part) is typing.Annotated:
+            found += [m for field in typing.get_args(part)[1:] for m in getattr(field, "metadata", [field])]
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length at least", "pattern": "like"}
+    told = []
+    for bound in found:
+        for name, sign in signs.items():
+            if getattr(bound, name, None) is not None:
+                told.append(f"{sign} {getattr(bound, name)}")
+    return ", ".join(dict.fromkeys(told))
 
 
 def tables() -> str:

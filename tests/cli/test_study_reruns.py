@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from genomix.device import CPU
-from genomix_pipelines.execute import execute
+from genomix_pipelines import execute as execution
 from genomix_pipelines.study import load_study
 from tests import faults
 from tests.cli import studies
@@ -40,7 +40,7 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def would_run(study: Study) -> set[str]:
     """Return the stages that a run would do now."""
-    outcome = execute(load_study(study.file), study.out, device=CPU, dry_run=True)
+    outcome = execution.execute(load_study(study.file), study.out, device=CPU, dry_run=True)
     assert [node.name for node in outcome.result.nodes] == list(STAGES)
     return {node.name for node in outcome.result.nodes if node.status == "planned"}
 
@@ -124,6 +124,15 @@ def test_a_change_is_run_and_taken_back(study: Study, demo: Demo) -> None:
     assert set(studies.statuses(study.run("--json")).values()) == {"reused"}
     after = faults.final_hashes(study.out)
     assert {name: after[name] for name in before} == before
+
+
+def test_the_report_is_put_in_place_while_the_folder_is_locked(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: list[bool] = []
+    monkeypatch.setattr(
+        execution, "publish", lambda folder, out: locked.append((out / faults.LOCK).exists() and folder.is_dir())
+    )
+    execution.execute(load_study(study.file), study.out, device=CPU)
+    assert locked == [True]
 
 
 @pytest.mark.parametrize("options", [(), ("--from", "model")])

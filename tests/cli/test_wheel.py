@@ -78,7 +78,8 @@ def test_the_wheel_alone_makes_the_same_report_without_a_network(wheel: Path, de
     nobody = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
         [*offline, sys.executable, "-P", "-c", _ALONE, str(faults.ROOT), str(target)],
-        env=studies.environment(PYTHONPATH=str(target), **nobody), cwd=work, capture_output=True, text=True, check=False,
+        env=studies.environment(PYTHONPATH=str(target), **nobody), cwd=work,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     if offline:
