@@ -121,7 +121,7 @@ def _dated(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
             "time",
             pl.coalesce("available_time", "time").alias("available_time"),
             "code",
-            pl.when(value.is_finite()).then(value + 0.0).alias("value"),
+            pl.when(value == 0).then(0.0).when(value.is_finite()).then(value).alias("value"),
         )
         .collect()
     )

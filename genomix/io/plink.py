@@ -65,11 +65,13 @@ def split_alleles(records: pl.DataFrame) -> pl.DataFrame:
 
     A record without an ID gets ``contig:position:ref:alt``.
     """
+    counts = records["alt"].str.count_matches(",", literal=True).to_numpy().astype(np.int64) + 1
+    record = np.repeat(np.arange(records.height, dtype=np.int64), counts)
+    allele = np.arange(len(record), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts) + 1
     rows = (
-        records.with_row_index("record")
-        .with_columns(pl.col("record").cast(pl.Int64), pl.col("alt").str.split(","))
-        .with_columns(pl.int_ranges(1, pl.col("alt").list.len() + 1, dtype=pl.Int64).alias("allele"))
-        .explode("alt", "allele")
+        records[record]
+        .with_columns(pl.Series("record", record), pl.Series("allele", allele))
+        .with_columns(pl.col("alt").str.split(",").list.get(pl.col("allele") - 1))
         .filter(~pl.col("alt").str.contains(NOT_COUNTABLE))
     )
     named = pl.when(pl.col("variant_id") == ".").then(variant_key()).otherwise(pl.col("variant_id"))
