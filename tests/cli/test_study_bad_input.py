@@ -1,4 +1,4 @@
-"""Mistakes on a real study: one line with the cause and a way out, a fixed exit code, earlier outputs left whole."""
+"""What a user gets wrong on a real study: one line with cause and way out, a fixed code, earlier outputs whole."""
 
 from __future__ import annotations
 
