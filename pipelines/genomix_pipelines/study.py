@@ -181,13 +181,16 @@ class FeaturesSection(Section):
 
 
 class ModelSection(Section):
-    """[model]: the boosted model's settings, and how intervals are made."""
+    """[model]: the boosted model's settings, and how intervals are made.
+
+    Rows and columns are not subsampled unless the study asks for it, so that the CPU and a GPU grow the same trees.
+    """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     max_depth: Annotated[int, Field(ge=1, le=12)] = 3
     min_child_weight: Annotated[float, Field(ge=0)] = 5.0
-    subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
-    colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 0.8
+    subsample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 1.0
     reg_lambda: Annotated[float, Field(ge=0)] = 1.0
     max_rounds: Annotated[int, Field(ge=1)] = 600
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 30
@@ -359,7 +362,7 @@ def _config_error(error: ValidationError, path: Path) -> ConfigError:
         allowed = _allowed(first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
         message = f"unknown key {key!r}"
-        hint = (f"did you mean {near[0]!r}? " if near else "") + "allowed here: " + ", ".join(allowed)
+        hint = (f"did you mean {near[0]!r}? " if near else "") + "allowed here: " + (", ".join(allowed) or "nothing")
     elif first["type"] == "missing":
         message = f"key {key!r} is missing"
         hint = (
@@ -388,13 +391,15 @@ def _section(location: tuple[int | str, ...]) -> type[Section]:
 
 
 def _default(location: tuple[int | str, ...]) -> str | None:
-    """Return a hint with the default of a key whose value is wrong, or None where it has none."""
+    """Return a hint for a key whose value is wrong: its default, or None where the key is needed."""
     names = [part for part in location if isinstance(part, str)]
     try:
         field = _section(tuple(names[:-1])).model_fields[names[-1]]
     except (KeyError, IndexError, StopIteration):
         return None
-    if field.is_required() or field.default is None or isinstance(field.default, Section):
+    if field.is_required() or isinstance(field.default, Section):
         return None
+    if field.default is None:
+        return "correct it, or leave it out"
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     return f"correct it, or leave it out for its default, {json.dumps(default)}"

@@ -134,6 +134,7 @@ BAD_INPUTS: dict[str, tuple[Spoil, int, list[str]]] = {
     ),
     "a label with one class": (one_class, 7, ["one class", "has not the outcome"]),
     "an unknown key": (lambda s: s.edit("held_out =", "heldout ="), 8, ["split.heldout", "'held_out'"]),
+    "a missing key": (lambda s: s.edit("title =", "# title ="), 8, ["'study.title' is missing", "question, outcome"]),
     "an impossible value": (
         lambda s: s.set("split", "tuning", "1.5"), 8, ["split.tuning", "less than 1", "its default, 0.15"],
     ),

@@ -1,7 +1,7 @@
 """Which hot-path queries cudf-polars translates, found without a driver; skipped where cudf-polars is not installed.
 
-Every lazy query that the record windows collect on a device is caught and handed to cudf-polars' translator, which lists
-what would leave the GPU. It is a private interface, so the test names the release that it was written for.
+Every lazy query that the record windows collect on a device is caught and handed to cudf-polars' translator, which
+lists what would leave the GPU. It is a private interface, so the test names the release that it was written for.
 """
 
 from __future__ import annotations

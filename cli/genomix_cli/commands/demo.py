@@ -20,7 +20,7 @@ _EXAMPLE = """Examples:
 
 \b
   genomix demo
-  genomix demo --out /tmp/demo --size small
+  genomix demo --out small-demo --size small
 """
 
 
