@@ -265,7 +265,7 @@ def no_room(error: BaseException) -> int | None:
     if number is not None:
         return number if number in _NO_ROOM else None
     text = str(error)
-    return errno.ENOSPC if "No space left on device" in text or "os error 28" in text else None
+    return next((n for n in _NO_ROOM if os.strerror(n) in text or f"(os error {n})" in text), None)
 
 
 def _concerns(error: BaseException, target: Path) -> bool:

@@ -330,9 +330,13 @@ def _write_pgen(
         path, n_samples=opened.n_samples, n_records=len(allele_counts), max_alleles=int(allele_counts.max()),
         ref_known=header.ref_known, phased=header.may_be_phased, dosages=header.may_have_dosages,
     )  # fmt: skip
-    for block in blocks:
-        writer.append(block.alleles, block.phased, block.allele_counts, block.dosages)
-    writer.close()
+    try:
+        for block in blocks:
+            writer.append(block.alleles, block.phased, block.allele_counts, block.dosages)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def _write_sorted(path: Path, opened: GenotypeSource, plan: _Plan, blocks: Iterator[_Finished]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class PgenBlockWriter:
                 else:
                     self._append_calls(alleles[start:end], phased[start:end], allele_counts[start:end])
         except RuntimeError as error:
-            raise OutputError(f"{self._path.name} cannot be written: {error}", where=str(self._path)) from error
+            raise self._failed(error) from error
 
     def _append_calls(
         self, alleles: AlleleArray, phased: npt.NDArray[np.bool_], allele_counts: npt.NDArray[np.int64]
@@ -92,10 +93,24 @@ class PgenBlockWriter:
         try:
             self._writer.close()
         except (RuntimeError, OSError) as error:
-            raise OutputError(f"{self._path.name} cannot be written: {error}", where=str(self._path)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"cannot write the genotypes: {error}",
+            where=str(self._path),
+            hint="the disk may be full: free space or choose another output folder",
+        )
 
     def abandon(self) -> None:
-        """Remove what an interrupted write left behind."""
+        """Let go of an interrupted write and remove what it left behind."""
+        hooks = sys.excepthook, sys.unraisablehook
+        # pgenlib tries to finish the file once more, and prints a traceback when it cannot
+        sys.excepthook, sys.unraisablehook = (lambda *_: None), (lambda _: None)
+        try:
+            self._writer = None
+        finally:
+            sys.excepthook, sys.unraisablehook = hooks
         for name in (self._path.name, f"{self._path.name}.tmp"):
             self._path.with_name(name).unlink(missing_ok=True)
 

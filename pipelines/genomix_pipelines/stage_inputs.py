@@ -90,7 +90,12 @@ def family_options(context: StageContext, name: str) -> dict[str, Any]:
     if name == "record_windows":
         descriptions = pl.read_parquet(context.folder("convert_records") / "records" / "metadata" / "codes.parquet")
         known = descriptions.drop_nulls("description")
-        return {**given, "descriptions": dict(known.select("code", "description").iter_rows())}
+        inclusive = read_json(context.folder("cohort") / "cohort.json").get("inclusive", True)
+        return {
+            **given,
+            "descriptions": dict(known.select("code", "description").iter_rows()),
+            "prediction_time": "inclusive" if inclusive else "exclusive",
+        }
     if name == "polygenic_score":
         return {
             "scores": [

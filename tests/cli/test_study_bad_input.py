@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -231,6 +233,20 @@ def _mounts(unshare: list[str], folder: Path) -> bool:
 
 def _read(folder: Path, name: str) -> tuple[str, str]:
     return (folder / f"{name}.out").read_text(), (folder / f"{name}.err").read_text()
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "words"), [(20_000, "File too large"), (76_800, "cannot write the genotypes")], ids=["text", "pgen"]
+)
+def test_a_file_larger_than_the_system_allows(
+    most_bytes: int, words: str, study: Study, demo: Demo, tmp_path: Path
+) -> None:
+    out = tmp_path / "new"
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    done = Study(study.inputs, out).run(preexec_fn=limit)
+    refused(done, 9, ["stage convert_genotypes", words, "choose another output folder"], demo)
+    intact({}, out)
+    assert list(out.glob("stages/*/*")) == []
 
 
 def test_a_locked_output_folder(study: Study, demo: Demo) -> None:

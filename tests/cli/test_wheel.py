@@ -17,7 +17,8 @@ from tests.cli.studies import Demo
 _ALONE = """
 import sys
 checkout, target = sys.argv[1:3]
-sys.path[:] = [target] + [p for p in sys.path if p and p != checkout and not p.startswith(checkout + "/")]
+inside = lambda p: (p + "/").startswith(checkout + "/") and "site-packages" not in p  # .venv may lie in the checkout
+sys.path[:] = [target] + [p for p in sys.path if p and not inside(p)]
 sys.meta_path[:] = [f for f in sys.meta_path if not getattr(f, "__module__", "").startswith("__editable__")]
 from genomix_cli.app import main
 code = main(["demo", "--size", "small", "--device", "cpu", "--out", "results"])

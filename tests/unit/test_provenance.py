@@ -181,6 +181,8 @@ def test_a_full_disk_is_recognised_by_number_and_by_native_writers_words(tmp_pat
     assert no_room(OSError(errno.ENOSPC, "No space left on device")) == errno.ENOSPC
     assert no_room(OSError("No space left on device (os error 28)")) == errno.ENOSPC
     assert no_room(RuntimeError("write failed: No space left on device")) == errno.ENOSPC
+    assert no_room(OSError("File too large (os error 27)")) == errno.EFBIG
+    assert no_room(RuntimeError("write failed: Disk quota exceeded")) == errno.EDQUOT
     assert no_room(OSError(errno.ENOENT, "No such file")) is None
     assert no_room(ValueError("other")) is None
     with pytest.raises(OutputError), atomic_path(tmp_path / "x"):
