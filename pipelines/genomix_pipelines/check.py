@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from genomix.errors import ConfigError, FormatError, GenomixError, LinkError
+from genomix.errors import ConfigError, FormatError, GenomixError, LabelError, LinkError
 from genomix_pipelines.study import Study
 
 MODEST_EVENTS = 100
@@ -50,6 +50,8 @@ def check_study(study: Study) -> CheckReport:
         steps.append(_genotypes)
     if study.records:
         steps.append(_records)
+    if study.features.record_windows:
+        steps.append(_record_windows)
     steps.append(_labels)
     if study.genotypes:
         steps.append(_overlap)
@@ -88,23 +90,27 @@ def _genotypes(study: Study, report: CheckReport, found: _Found) -> None:
         report.warnings.append("the genome build is not known: X is treated as one region; declare genotypes.build")
     if study.genotypes.sample_info is not None:
         with _noting(report):
-            _sample_table(study, report, found.samples)
+            _sample_table(study, report, header.samples)
     for score in study.scores:
         with _noting(report):
             _score(score.name, score.path, score.minimum_coverage, build, records, report)
 
 
-def _sample_table(study: Study, report: CheckReport, samples: list[str]) -> None:
+def _sample_table(study: Study, report: CheckReport, samples: pl.DataFrame) -> None:
+    from genomix.io.convert import merge_samples
     from genomix_pipelines.stages.convert_genotypes import read_sample_info
 
     assert study.genotypes is not None
     assert study.genotypes.sample_info is not None
     info = read_sample_info(study.genotypes.sample_info)
-    known = len(set(samples) & set(info["sample_id"].to_list()))
-    if not known:
-        raise LinkError("no sample of the genotypes is in the sample table", where=study.genotypes.sample_info.name)
-    if known < len(samples):
-        report.warnings.append(f"{len(samples) - known} of {len(samples)} samples are not in the sample table")
+    try:
+        merge_samples(samples, info)
+    except LinkError as error:
+        error.where = error.where or study.genotypes.sample_info.name
+        raise
+    unknown = samples.height - int(samples["sample_id"].is_in(info["sample_id"].to_list()).sum())
+    if unknown:
+        report.warnings.append(f"{unknown} of {samples.height} samples are not in the sample table")
     column = study.genotypes.ancestry_column
     if column is not None and column not in info.columns:
         raise ConfigError(
@@ -170,11 +176,15 @@ def _labels(study: Study, report: CheckReport, found: _Found) -> None:
             found.labels["outcome"] = extract_cohort(found.records, task).labels
     elif found.samples is not None:
         _phenotypes(study, found)
-    for target, labels in found.labels.items():
+    for target, labels in list(found.labels.items()):
         known = labels["value"].drop_nulls()
-        check_labels(known, binary=study.binary)
         events = f", {int(known.sum())} with the outcome" if study.binary else ""
         report.facts[f"labels {target}"] = f"{len(known)} rows{events}, {labels.height - len(known)} without a label"
+        try:
+            check_labels(known, binary=study.binary)
+        except LabelError as error:
+            report.errors.append(error)
+            del found.labels[target]  # said once
 
 
 def _phenotypes(study: Study, found: _Found) -> None:
@@ -193,6 +203,7 @@ def _overlap(study: Study, report: CheckReport, found: _Found) -> None:
     """Join samples and subjects; count labelled people with genotypes."""
     from genomix.features.link import check_collisions, resolve_link, same_name_link
     from genomix_pipelines.stages.link import read_link
+    from genomix_pipelines.stages.split import check_labels
 
     if found.samples is None:
         return
@@ -215,6 +226,21 @@ def _overlap(study: Study, report: CheckReport, found: _Found) -> None:
             )
             report.facts[f"labels {target} with genotypes"] = both.height
             found.labels[target] = both
+            with _noting(report):
+                check_labels(both["value"], binary=study.binary)
+
+
+def _record_windows(study: Study, report: CheckReport, found: _Found) -> None:
+    """Read the windows' options and count the codes that they choose."""
+    from genomix.ehr.vocabulary import choose
+    from genomix.features.families.record_windows import read_options
+
+    assert study.features.record_windows is not None
+    options = read_options(study.features.record_windows.model_dump(mode="json", exclude_none=True))
+    if found.records is not None:
+        codes = found.records["code"].unique().sort()
+        chosen = choose(codes, include=options.include, exclude=options.exclude)
+        report.facts["codes for windows"] = f"{len(chosen)} of {len(codes)}"
 
 
 def _sizes(study: Study, report: CheckReport, found: _Found) -> None:

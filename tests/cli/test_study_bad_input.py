@@ -18,8 +18,10 @@ import pytest
 
 from genomix.errors import EXIT_CODES
 from genomix.io.bgzf import EOF_BLOCK, inflated_chunks
+from genomix_pipelines.check import check_study
 from genomix_pipelines.demo.genotype_text import bgzip
 from genomix_pipelines.lock import OutputLock
+from genomix_pipelines.study import load_study
 from tests import faults
 from tests.cli import studies
 from tests.cli.studies import Demo, Study, intact, refused
@@ -356,6 +358,30 @@ def test_check_names_what_it_finds_only_when_it_reads_the_labels(study: Study, d
     assert set(found) == {5, 7}
     assert "one class" in found[7]
     assert "end-of-file block" in found[5]
+
+
+CHECKED = {
+    "a sample twice in the table": (
+        lambda s: first_row(s, "sample_info.tsv", lambda row: f"{row}\n{row}"), 6, "names a sample twice",
+    ),
+    "too few people with genotypes": (
+        lambda s: (s.inputs / "link.csv").write_text("\n".join((s.inputs / "link.csv").read_text().split()[:4])),
+        7, "one class",
+    ),
+    "an unknown aggregation": (
+        lambda s: s.set("features.record_windows", "numeric", '["median"]'), 8, "'median' is unknown",
+    ),
+    "a pattern that is none": (lambda s: s.set("features.record_windows", "include", '["("]'), 8, "pattern '('"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_check_refuses_what_a_run_would_refuse_only_later(name: str, study: Study, demo: Demo) -> None:
+    spoil, code, words = CHECKED[name]
+    spoil(study)
+    report = check_study(load_study(study.file))
+    assert [(e.exit_code, words in str(e)) for e in report.errors] == [(code, True)]
+    assert not demo.named_in(" ".join(map(str, report.errors)))
 
 
 def test_warnings_under_strict_are_15(study: Study, demo: Demo) -> None:
