@@ -183,12 +183,12 @@ def interrupt(study: Study, stage: str, number: signal.Signals) -> subprocess.Co
 
 def test_interrupted_twice_and_resumed(study: Study, demo: Demo) -> None:
     wanted = faults.final_hashes(study.out)
-    for name in sorted(AFTER_MODEL):
+    for name in ("evaluate", "explain", "report"):
         shutil.rmtree(study.out / "stages" / name)
     for name in ("report.html", "report.json", "examples.html", "current.json", "run.json"):
         (study.out / name).unlink()
 
-    ended = interrupt(study, "model", signal.SIGTERM)
+    ended = interrupt(study, "evaluate", signal.SIGTERM)
     assert ended.returncode == 143
     assert "Traceback" not in ended.stderr
     assert faults.temporaries(study.out) == []
@@ -200,6 +200,6 @@ def test_interrupted_twice_and_resumed(study: Study, demo: Demo) -> None:
     assert faults.temporaries(study.out)
     assert (study.out / faults.LOCK).exists()
     assert not (study.out / "report.html").exists()
-    assert list((study.out / "stages" / "model").glob("[0-9a-f]*"))
+    assert list((study.out / "stages" / "evaluate").glob("[0-9a-f]*"))
 
     faults.assert_recovers(lambda: faults.run(study.command()), study.out, wanted)
