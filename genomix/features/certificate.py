@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from genomix.ehr.vocabulary import roll_up
 from genomix.features.family import FeatureFamily, FeatureInputs, Options
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
 from genomix.features.split import crossing_kinship
@@ -71,7 +72,7 @@ def certify(
         learned_from_training(matrix, families, options, inputs),
         imputed_from_training(matrix, imputed),
         columns_that_encode(matrix, binary=binary),
-        outcome_code_as_feature(matrix, outcome_codes),
+        outcome_code_as_feature(matrix, outcome_codes, inputs.events, code_depth(options)),
         score_discovery(score_cohorts or {}),
         given_columns(matrix),
         stamps_at_source(inputs.events),
@@ -106,7 +107,7 @@ def later_events_change_nothing(
     inputs: FeatureInputs,
 ) -> Check:
     """Recompute each subject's first and last row without any event known later, and compare with the matrix."""
-    claim = "Features recomputed without any record that happened or became available later are the same."
+    claim = "Each person's first and last row, made again without any record known only later, is the same."
     # a family that names no need reads whatever there is, records too
     dated = {n: f for n, f in families.items() if "records" in f.needs or not f.needs}
     if inputs.events is None or not dated:
@@ -209,7 +210,10 @@ def kin_disjoint(
     found = f"Largest kinship that crosses: {'none above 0.0442' if maximum is None else f'{maximum:.4f}'}; {counts}."
     if threshold is None:
         return Check(
-            "kin_disjoint", "not provable", claim, "No split without relatives exists in this population. " + found
+            "kin_disjoint",
+            "not provable",
+            claim,
+            "The study holds out clusters of low kinship, so relatives cross. " + found,
         )
     status = "failed" if maximum is not None and maximum > threshold else "passed"
     return Check("kin_disjoint", status, f"{claim} (threshold {threshold:g})", found)
@@ -311,15 +315,24 @@ def _strength(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], binary: bo
     return float(max(auroc, 1 - auroc))
 
 
-def outcome_code_as_feature(matrix: FeatureMatrix, outcome_codes: tuple[str, ...]) -> Check:
+def code_depth(options: Mapping[str, Options]) -> int | None:
+    """Return how many parts of a code the record windows keep, None for all."""
+    depth = options.get("record_windows", {}).get("code_depth")
+    return None if depth is None else int(depth)
+
+
+def outcome_code_as_feature(
+    matrix: FeatureMatrix, outcome_codes: tuple[str, ...], events: pl.DataFrame | None = None, depth: int | None = None
+) -> Check:
     """List features made from the codes that define the outcome: earlier episodes, or the outcome recorded early."""
     claim = "No feature is made from a code that defines the outcome."
     if not outcome_codes:
         return Check("outcome_code", "not applicable", claim, "The outcome is not defined by codes.")
-    columns = all_columns(matrix).filter(pl.col("code").is_not_null())
-    found = sorted(
-        {n for pattern in outcome_codes for n in columns.filter(pl.col("code").str.contains(pattern))["name"]}
-    )
+    columns = all_columns(matrix).filter(pl.col("code").is_not_null() & (pl.col("source") == "records"))
+    known = pl.concat([columns["code"], *([] if events is None else [events["code"]])]).unique().sort()
+    outcome = pl.concat([known.filter(known.str.contains(pattern)) for pattern in outcome_codes]).unique().sort()
+    made_of = set(outcome.to_list()) | set(roll_up(outcome, depth).to_list())
+    found = sorted(columns.filter(pl.col("code").is_in(sorted(made_of)))["name"].to_list())
     if found:
         return Check(
             "outcome_code", "not provable", claim, f"Made from outcome codes before prediction: {_names(found)}."

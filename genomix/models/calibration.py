@@ -24,11 +24,13 @@ def calibration_curve(
     """Return CURVES named ``calibration`` (tenths of the predictions) and, if binary, ``calibration_smooth``.
 
     x is the predicted and y the observed mean; bands are 95 % percentile intervals over units, pointwise. A bin holds
-    at least ``small_cell`` people. The smooth curve runs between the means of the outer bins only, so that it shows no
-    single extreme person; there is none where the predictions separate the outcome perfectly.
+    at least ``small_cell`` people, of a binary outcome as many with and as many without it. The smooth curve runs
+    between the means of the outer bins only, so that it shows no single extreme person; there is none where the
+    predictions separate the outcome perfectly.
     """
     least = max(small_cell, -(-rows.n_people // N_BINS))
-    step = merge_small_steps(rows.p, rows.person, least=least)
+    classes = rows.y if objective == "binary" else None
+    step = merge_small_steps(rows.p, rows.person, least=least, classes=classes, least_each=small_cell)
     by_bin = _by_bin(rows, step)
     statistics: list[Statistic] = [by_bin]
     x = np.bincount(step, weights=rows.weight * rows.p) / np.bincount(step, weights=rows.weight)

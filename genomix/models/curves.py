@@ -16,26 +16,39 @@ from genomix.schemas.results import CURVES
 
 _MOST_STEPS = 100
 
+FEWEST_STEPS = 3
+"""A curve of fewer steps would be drawn as a line that it is not."""
 
-def merge_small_steps(values: Float64Array, units: IntArray, *, least: int) -> IntArray:
+
+def merge_small_steps(
+    values: Float64Array, units: IntArray, *, least: int, classes: Float64Array | None = None, least_each: int = 0
+) -> IntArray:
     """Return the step of each row, 0 for the smallest values: equal values share one, and each holds ``least`` units.
 
-    The last step takes in what would be left over. With fewer than ``least`` units in all there is one step.
+    The last step takes in what would be left over. With fewer than ``least`` units in all there is one step. With
+    ``classes`` (0 or 1 per row) a step also holds ``least_each`` units of either class, so that no count of events
+    or of non-events at a step, or below it, is a small one.
 
     >>> merge_small_steps(np.array([1., 2., 2., 3., 4.]), np.array([0, 1, 2, 3, 4]), least=2).tolist()
     [0, 0, 0, 1, 1]
     """
     order = np.argsort(values, kind="stable")
     step = np.zeros(values.size, dtype=np.int64)
-    current, seen = 0, set[int]()
-    last_start = 0
+    current, last_start = 0, 0
+    seen: list[set[int]] = [set(), set()]
+    side = np.zeros(values.size, dtype=np.int64) if classes is None else (classes == 1).astype(np.int64)
+
+    def enough() -> bool:
+        each = classes is None or min(len(seen[0]), len(seen[1])) >= least_each
+        return each and len(seen[0] | seen[1]) >= least
+
     for place, row in enumerate(order.tolist()):
         new_value = place > 0 and values[row] != values[order[place - 1]]
-        if new_value and len(seen) >= least:
-            current, seen, last_start = current + 1, set(), place
-        seen.add(int(units[row]))
+        if new_value and enough():
+            current, seen, last_start = current + 1, [set(), set()], place
+        seen[int(side[row])].add(int(units[row]))
         step[row] = current
-    if current and len(seen) < least:
+    if current and not enough():
         step[order[last_start:]] = current - 1
     return step
 
@@ -64,11 +77,14 @@ def curves_frame(target: str, model: str, curve: str, columns: Mapping[str, Any]
 def roc_curve(rows: Rows, *, target: str, model: str, small_cell: int = SMALL_CELL) -> pl.DataFrame:
     """Return the ROC curve as CURVES: x is 1 - specificity, y sensitivity, from (0, 0) to (1, 1).
 
-    Each step covers at least ``small_cell`` people. With several folds a prediction is replaced by its place among the
+    Each step covers at least ``small_cell`` people with and as many without the event; there is no curve of fewer than
+    three steps. With several folds a prediction is replaced by its place among the
     non-events of its fold, because scales differ between folds; the area then weighs folds by events.
     """
     score = _place_among_non_events(rows) if np.unique(rows.fold).size > 1 else rows.p
     events, non_events, n = _cumulated_steps(score, rows, small_cell)
+    if n.size < FEWEST_STEPS:
+        return CURVES.empty()
     x = np.concatenate([[0.0], non_events / non_events[-1]])
     y = np.concatenate([[0.0], events / events[-1]])
     return curves_frame(target, model, "roc", {"x": x, "y": y, "n": np.concatenate([n[:1], n])})
@@ -80,6 +96,8 @@ def precision_recall_curve(rows: Rows, *, target: str, model: str, small_cell: i
     Predictions of all folds are pooled as probabilities.
     """
     events, non_events, n = _cumulated_steps(rows.p, rows, small_cell)
+    if n.size < FEWEST_STEPS:
+        return CURVES.empty()
     return curves_frame(
         target, model, "precision_recall", {"x": events / events[-1], "y": events / (events + non_events), "n": n}
     )
@@ -88,7 +106,7 @@ def precision_recall_curve(rows: Rows, *, target: str, model: str, small_cell: i
 def _cumulated_steps(score: Float64Array, rows: Rows, small_cell: int) -> tuple[Float64Array, Float64Array, IntArray]:
     """Return weighted events and non-events at or above each step, highest first, and the units of each step."""
     least = max(small_cell, -(-rows.n_people // _MOST_STEPS))
-    step = merge_small_steps(-score, rows.person, least=least)
+    step = merge_small_steps(-score, rows.person, least=least, classes=rows.y, least_each=small_cell)
     events = np.cumsum(np.bincount(step, weights=rows.weight * rows.y), dtype=np.float64)
     non_events = np.cumsum(np.bincount(step, weights=rows.weight * (1 - rows.y)), dtype=np.float64)
     return events, non_events, units_by_step(step, rows.person)

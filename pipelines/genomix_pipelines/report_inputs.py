@@ -18,6 +18,11 @@ from genomix.schemas.results import CERTIFICATE
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.study import Study, stated_parameters
 
+ENOUGH_FOR_DISTANT_KIN = 10_000
+"""Variants below which the report says that distant degrees may be chance (a standard error of about 0.01)."""
+
+USED_STATUSES = ("matched", "swapped", "flipped", "flipped and swapped")
+
 UNIT_COLUMNS = ("code", "unit_from", "unit_to", "values", "action")
 
 SPLIT_WORDS = {
@@ -71,7 +76,7 @@ def study_facts(context: StageContext) -> StudyFacts:
         split_sentence=split_sentence(study),
         threshold=about.threshold,
         data_use=about.data_use,
-        limitations=(*about.limitations, *own_limitations(study)),
+        limitations=(*about.limitations, *own_limitations(context)),
     )
 
 
@@ -91,9 +96,16 @@ def split_sentence(study: Study) -> str:
     return f"{split.held_out:.0%} of the rows are held out and {split.tuning:.0%} tune the model; {together}"
 
 
-def own_limitations(study: Study) -> list[str]:
+def own_limitations(context: StageContext) -> list[str]:
     """Return limits that follow from how the study is made."""
+    study: Study = context.study
     limits = []
+    if context.has("kinship") and kinship_variants(context) < ENOUGH_FOR_DISTANT_KIN:
+        n = kinship_variants(context)
+        limits.append(
+            f"Kinship rests on {n} variants, so one coefficient is uncertain by about {n**-0.5:.3f}: close pairs are "
+            "found, but pairs counted as of a distant degree may be chance."
+        )
     if study.genotypes:
         limits.append("Genotypes were filtered for quality over everyone, before the split and without the outcome.")
     if study.split.design == "cross_validation":
@@ -122,7 +134,26 @@ def quality(context: StageContext) -> dict[str, Any]:
         found["genotypes"] = read_json(context.folder("genotype_qc") / "quality.json")
         conversion = read_json(context.folder("convert_genotypes") / "conversion.json")
         found["genotypes"]["variant_records_left_out"] = conversion["records_left_out"]
+        found["genotypes"]["variants_used_for_kinship"] = kinship_variants(context)
+        found["genotypes"]["polygenic_scores"] = score_matches(context)
     return found
+
+
+def kinship_variants(context: StageContext) -> int:
+    """Return how many variants kinship rests on."""
+    return int(read_json(context.folder("kinship") / "manifest.json")["summary"]["variants"])
+
+
+def score_matches(context: StageContext) -> list[dict[str, Any]]:
+    """Return, per score, how many of its variants were used and why the others were not (first fold, first target)."""
+    learned = read_json(_any(context, "features") / "matrix" / "fold_0" / "learned.json")
+    rows = []
+    for name, score in learned.get("polygenic_score", {}).get("scores", {}).items():
+        counts = score["counts"]
+        used = sum(counts[k] for k in USED_STATUSES)
+        row = {"score": name, "variants_of_the_score": sum(counts.values()), "variants_used": used}
+        rows.append(row | {f"variants_{k}": n for k, n in counts.items() if k not in USED_STATUSES})
+    return rows
 
 
 def columns(context: StageContext) -> pl.DataFrame:

@@ -121,7 +121,7 @@ class SplitSection(Section):
 
     design: Literal["holdout", "cross_validation"] = "holdout"
     keep_together: Literal["kin_groups", "kinship_clusters", "subjects"] = "kin_groups"
-    kinship: Annotated[float, Field(gt=0, lt=0.5)] = 0.177
+    kinship: Annotated[float, Field(ge=0.0442, lt=0.5)] = 0.177
     clusters: Annotated[int, Field(ge=2)] = 20
     held_out: Share = 0.3
     tuning: Share = 0.15

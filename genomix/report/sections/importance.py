@@ -28,7 +28,8 @@ def render(inputs: ReportInputs) -> Section:
         Note(
             "What this does not mean",
             "These figures describe the model: how much a prediction moves when it knows a feature. They do not show a "
-            "cause, and they are not biology. Features that say the same share their weight.",
+            "cause, and they are not biology. Features that say the same share their weight. Within a group or kind, "
+            "contributions of one person are added up before their size is taken, so shares differ between the charts.",
         )
     ]
     for level, head in (("family", "By kind of data"), ("group", "By code, score or gene"), ("feature", "By feature")):

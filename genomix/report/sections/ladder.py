@@ -102,8 +102,8 @@ def _groups_figure(inputs: ReportInputs, target: str, groups: list[str], metric:
     svg = interval_panels(panels, x_label=f"Change in {name.label}, 95 % interval", mark=mark(inputs))
     wide = [labels[i] for i, g in enumerate(groups) if _gains(inputs, target, g, metric)]
     caption = (
-        f"Within ancestry groups, a genetic rung's interval excludes zero for the better in {', '.join(wide)}."
-        if wide else "Within no ancestry group does a genetic rung's interval exclude zero for the better."
+        f"Within ancestry groups, the score's or variants' interval excludes zero for the better in {', '.join(wide)}."
+        if wide else "Within no ancestry group does the score's or variants' interval exclude zero for the better."
     )  # fmt: skip
     table = _table(inputs, [target], groups)
     return Figure(

@@ -29,7 +29,7 @@ def run(context: StageContext) -> dict[str, Any]:
         matrix, families, options, inputs,
         binary=study.binary,
         kinship=pairs,
-        kinship_threshold=study.split.kinship if study.split.keep_together == "kin_groups" else None,
+        kinship_threshold=None if study.split.keep_together == "kinship_clusters" else study.split.kinship,
         imputed={fold: imputed_from_training_rows(context, matrix, fold) for fold in range(len(matrix.folds))},
         outcome_codes=tuple(read_json(context.folder("cohort") / "cohort.json")["outcome_codes"]),
         score_cohorts={s.name: s.discovery_cohorts for s in study.scores},

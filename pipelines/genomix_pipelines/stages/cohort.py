@@ -104,7 +104,7 @@ def from_phenotype(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame, d
     values = phenotypes.values.select("sample_id", pl.col(name).alias("value"))
     joined = (
         link.join(values, on="sample_id")
-        .sort("subject_id", "sample_id")
+        .sort("subject_id", pl.col("value").is_null(), "sample_id")
         .unique("subject_id", keep="first", maintain_order=True)
     )
     if not joined.height:

@@ -64,6 +64,14 @@ def read_sample_info(path: Path) -> pl.DataFrame:
     sex = words.replace_strict(
         {"1": 1, "m": 1, "male": 1, "2": 2, "f": 2, "female": 2}, default=0, return_dtype=pl.Int8
     )
+    unknown = words.is_null() | words.is_in(["0", "u", "unknown", "na", "nan", "", "-9"])
+    strange = frame.filter((sex == 0) & ~unknown)["sex"]
+    if len(strange):
+        raise FormatError(
+            f"sample table: {strange[0]!r} is no sex that is known",
+            where=str(path),
+            hint="1 or male, 2 or female, 0 unknown",
+        )
     return frame.with_columns(sex.alias("sex"))
 
 

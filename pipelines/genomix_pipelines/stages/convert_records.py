@@ -39,7 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     write_meds(events, context.out / "records", descriptions=records.descriptions)
     write_json(context.out / "conversion.json", {"records": records.report.as_json(), "units": units.as_json()})
     context.progress(0.8, "quality")
-    write_json(context.out / "quality.json", describe(events))
+    write_json(context.out / "quality.json", describe(records.events))
     return {"rows_read": records.report.rows_read, "events": events.height}
 
 

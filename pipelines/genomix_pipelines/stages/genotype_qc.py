@@ -87,7 +87,7 @@ def flow(of_variants: pl.DataFrame, of_samples: pl.DataFrame) -> pl.DataFrame:
         ["genotypes", STEP_WORDS[name].format(value=value or 0.0), unit, entered, removed, kept, None]
         for unit, table in (("variants", of_variants), ("samples", of_samples))
         for name, value, entered, removed, kept in table.iter_rows()
-        if value is not None
+        if value is not None and value < UNREACHED_F
     ]
     return FLOW.validate(pl.DataFrame(rows, schema={c.name: c.dtype for c in FLOW.columns}, orient="row"))
 

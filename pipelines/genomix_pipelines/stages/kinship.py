@@ -39,6 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     frame.write_parquet(context.out / "groups.parquet")
     sizes = np.bincount(np.unique(groups, return_inverse=True)[1])
     return {
+        "variants": len(variants),
         "pairs": pairs.height,
         "pairs_first_degree": int((pairs["kinship"] > 0.177).sum()),
         "minimum": MINIMUM,

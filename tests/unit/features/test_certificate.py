@@ -228,6 +228,15 @@ def test_feature_of_an_outcome_code_is_named(inputs: FeatureInputs) -> None:
     assert certificate.outcome_code_as_feature(matrix, ("^DX//",)).status == "passed"
 
 
+def test_outcome_code_is_found_behind_a_code_that_was_rolled_up(inputs: FeatureInputs) -> None:
+    matrix, _ = build(inputs, LastLab())
+    rolled = matrix.block.columns.with_columns(pl.lit("LAB").alias("code"))
+    shallow = replace(matrix, block=FeatureBlock(matrix.block.values, rolled))
+    pattern = ("^LAB//x$",)
+    assert certificate.outcome_code_as_feature(shallow, pattern, inputs.events, None).status == "passed"
+    assert certificate.outcome_code_as_feature(shallow, pattern, inputs.events, 1).status == "not provable"
+
+
 def test_strength_of_a_column_equals_counting_pairs() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 5, 40).astype(np.float32), rng.integers(0, 2, 40).astype(np.float64)

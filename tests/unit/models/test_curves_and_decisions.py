@@ -110,12 +110,39 @@ def test_calibration_of_few_people_is_one_bin_and_no_curve() -> None:
     assert curve["n"].to_list() == [20]
 
 
-def test_predictions_that_separate_the_outcome_have_bins_and_no_smooth_curve() -> None:
+def test_predictions_that_separate_the_outcome_have_one_bin_and_no_smooth_curve() -> None:
+    """Bins by risk would say who has the outcome; together they say how many."""
     rows = rows_of(1000, kin=1)
     perfect = replace(rows, p=np.where(rows.y == 1, 0.9, 0.1) + np.linspace(-0.05, 0.05, 1000))
     curve = calibration_curve(perfect, target="t", model="m", objective="binary", seed=1, n_resamples=20)
-    assert set(curve["curve"]) == {"calibration"}
-    assert set(curve["y"].to_list()) >= {0.0, 1.0}
+    assert curve["curve"].to_list() == ["calibration"]
+    assert curve["y"][0] == pytest.approx(rows.y.mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_point_of_a_curve_lets_a_small_count_be_worked_out(seed: int) -> None:
+    """Counts of events and of non-events at a step, up to it and beyond it are 0 or at least 11."""
+    rng = np.random.default_rng(seed)
+    rows = rows_of(900, kin=1)
+    rows = replace(rows, p=np.round(rng.random(900), 3), y=(rng.random(900) < 0.1).astype(np.float64))
+    events, others = int(rows.y.sum()), int((1 - rows.y).sum())
+    roc = roc_curve(rows, target="t", model="m")
+    true_positive = np.round(roc["y"].to_numpy() * events).astype(int)
+    false_positive = np.round(roc["x"].to_numpy() * others).astype(int)
+    for counts, total in ((true_positive, events), (false_positive, others)):
+        for count in (*counts, *(total - counts), *np.diff(counts)):
+            assert count == 0 or count >= 11
+    bins = calibration_curve(rows, target="t", model="m", objective="binary", seed=1, n_resamples=20)
+    bins = bins.filter(pl.col("curve") == "calibration")
+    with_outcome = np.round(bins["y"].to_numpy() * bins["n"].to_numpy()).astype(int)
+    assert min(with_outcome.min(), (bins["n"].to_numpy() - with_outcome).min()) >= 11
+    assert bins["n"].sum() == 900
+
+
+def test_a_curve_of_two_steps_is_not_drawn() -> None:
+    rows = rows_of(900, kin=1)
+    rows = replace(rows, y=(np.arange(900) % 36 == 0).astype(np.float64))
+    assert roc_curve(rows, target="t", model="m").height == 0
 
 
 def test_a_quantity_has_bins_and_cells_but_no_smooth_probability() -> None:
