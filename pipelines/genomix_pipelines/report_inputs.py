@@ -23,6 +23,9 @@ ENOUGH_FOR_DISTANT_KIN = 10_000
 
 USED_STATUSES = ("matched", "swapped", "flipped", "flipped and swapped")
 
+RENAMED = "renamed"
+"""Action of a unit whose spelling alone changed; such lines are counted, not listed."""
+
 UNIT_COLUMNS = ("code", "unit_from", "unit_to", "values", "action")
 
 SPLIT_WORDS = {
@@ -127,8 +130,10 @@ def quality(context: StageContext) -> dict[str, Any]:
         conversion = read_json(context.folder("convert_records") / "conversion.json")
         found["records"]["availability"] = conversion["records"]["availability"]
         found["records"]["n_values_of_implausible_size"] = conversion["units"]["implausible"]
+        lines = conversion["units"]["lines"]
+        found["records"]["codes_whose_unit_was_only_spelt_anew"] = sum(line["action"] == RENAMED for line in lines)
         found["records"]["unit_conversions"] = [
-            {name: line[name] for name in UNIT_COLUMNS} for line in conversion["units"]["lines"]
+            {name: line[name] for name in UNIT_COLUMNS} for line in lines if line["action"] != RENAMED
         ]
     if context.has("genotype_qc"):
         found["genotypes"] = read_json(context.folder("genotype_qc") / "quality.json")
