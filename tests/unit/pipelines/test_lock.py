@@ -81,13 +81,13 @@ def test_a_look_before_long_work_refuses_too(tmp_path: Path) -> None:
 def test_an_owner_whose_process_is_gone_is_replaced(tmp_path: Path) -> None:
     plant(tmp_path, pid=dead_process())
     with acquired(tmp_path):
-        pass
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
 
 
 def test_a_process_number_that_was_given_again_is_not_the_owner(tmp_path: Path) -> None:
     plant(tmp_path, process_start="1")
     with acquired(tmp_path):
-        pass
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
 
 
 def test_a_zombie_is_dead(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
         time.sleep(0.005)
     plant(tmp_path, pid=process.pid, process_start=start)
     with acquired(tmp_path):
-        pass
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     process.wait()
 
 
