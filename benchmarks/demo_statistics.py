@@ -127,7 +127,8 @@ def run_one(study: str, seed: int, folder: Path, model: Mapping[str, float] | No
     from genomix.registry import members
     from genomix_pipelines.demo import write_inputs
     from genomix_pipelines.run import run_study
-    from genomix_pipelines.study import ModelSection, load_study
+    from genomix_pipelines.study import load_study
+    from genomix_pipelines.study_sections import ModelSection
 
     before = time.process_time()
     own = folder / "runs" / f"{study.replace(' ', '_')}_{seed}"

@@ -38,14 +38,20 @@ def commands() -> str:
     from genomix_cli.app import app
 
     root: Any = typer.main.get_command(app)
-    parts = ["# Commands\n"]
-    for name, command in sorted(root.commands.items()):
-        parts.append(f"## genomix {name}\n\n{_plain(command.help or '')}\n")
+    return "\n".join(["# Commands\n", *_described(root, "genomix")])
+
+
+def _described(group: Any, name: str) -> Iterator[str]:
+    """Yield the description of each command of a group, and of the groups in it."""
+    for child, command in sorted(group.commands.items()):
+        yield f"## {name} {child}\n\n{_plain(command.help or '')}\n"
+        if hasattr(command, "commands"):
+            yield from _described(command, f"{name} {child}")
+            continue
         rows = [_parameter(p) for p in command.params if not getattr(p, "hidden", False)]
-        parts.append("| option | meaning | default |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        yield "| option | meaning | default |\n|---|---|---|\n" + "\n".join(rows) + "\n"
         if command.epilog:
-            parts.append(f"{_plain(command.epilog)}\n")
-    return "\n".join(parts)
+            yield f"{_plain(command.epilog)}\n"
 
 
 def _plain(text: str) -> str:
@@ -71,7 +77,7 @@ def _cell(text: str) -> str:
 
 def study_file() -> str:
     """Return every key of the study file with type, default and bounds."""
-    from genomix_pipelines import study
+    from genomix_pipelines import study_sections as study
 
     parts = [
         "# The study file\n",
@@ -98,15 +104,15 @@ def study_file() -> str:
 
 def _sections(study: ModuleType) -> Iterator[tuple[str, Any]]:
     for cls in vars(study).values():
-        if isinstance(cls, type) and issubclass(cls, study.Section) and cls not in (study.Section, study.Study):
+        if isinstance(cls, type) and issubclass(cls, study.Section) and cls is not study.Section:
             doc = (cls.__doc__ or "").split(":")[0]
             if doc.startswith("["):
                 yield doc, cls
 
 
 def _is_section(annotation: Any, study: ModuleType) -> bool:
-    options = [annotation, *getattr(annotation, "__args__", ())]
-    return any(isinstance(o, type) and issubclass(o, study.Section) for o in options)
+    options = [o for o in getattr(annotation, "__args__", None) or [annotation] if o is not type(None)]
+    return all(isinstance(o, type) and issubclass(o, study.Section) for o in options)
 
 
 def _type(annotation: Any) -> str:
@@ -117,11 +123,14 @@ def _type(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f'"{value}"' for value in inside)
     if origin in (typing.Union, types.UnionType):
-        return _type(next(part for part in inside if part is not type(None))) + ", or absent"
+        told = [_type(part) for part in inside if part is not type(None)]
+        return " or ".join(told) + (", or absent" if type(None) in inside else "")
     if origin is tuple:
         return f"list of {_type(inside[0])}"
     if origin is dict:
         return "table of text"
+    if hasattr(annotation, "model_fields"):
+        return f"a table {(annotation.__doc__ or '').split(':')[0]}"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
     return names.get(annotation, str(annotation))
 

@@ -256,6 +256,21 @@ def output_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def scratch_errors(folder: Path) -> Iterator[None]:
+    """Turn a lack of room for a temporary file in ``folder`` into an :class:`OutputError` that says where it lies."""
+    try:
+        yield
+    except OSError as error:
+        if no_room(error) is None:
+            raise
+        raise OutputError(
+            f"cannot write a temporary file: {error.strerror}",
+            where=str(folder.parent),
+            hint="free space there, or name another folder for temporary files in TMPDIR",
+        ) from error
+
+
 def no_room(error: BaseException) -> int | None:
     """Return the error number when an exception says that there is no room to write, else None.
 

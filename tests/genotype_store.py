@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from genomix.io.convert import convert_genotypes
+from genomix.io.load_options import LoadOptions
 from genomix.io.plink import GenotypeStore, open_store
 
 _TEXT = {0: "0/0", 1: "0/1", 2: "1/1", -9: "./."}
@@ -34,7 +35,7 @@ def store_of(
     source = folder / "calls.vcf"
     source.write_text("\n".join(lines) + "\n")
     known = dict(zip(names, sex, strict=True)) if sex is not None else None
-    convert_genotypes(source, folder / "calls", sex=known, build=build)
+    convert_genotypes(source, folder / "calls", LoadOptions(sex=known, build=build))
     return open_store(folder / "calls")
 
 

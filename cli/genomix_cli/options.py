@@ -32,3 +32,21 @@ JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages tha
 StrictOption = Annotated[bool, typer.Option("--strict", help="Turn warnings into an exit code.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a machine.")]
+
+GenotypesArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IN", help="VCF, BCF, BGEN, PLINK 1 or PLINK 2: a file, or a fileset's prefix.", show_default=False
+    ),
+]
+BuildOption = Annotated[
+    str | None, typer.Option("--build", help="Genome build, e.g. GRCh38; by default from the contig lengths.")
+]
+SampleInfoOption = Annotated[
+    Path | None,
+    typer.Option("--sample-info", help="Table with sample_id, sex (1, 2, 0) and labels; CSV, TSV, Parquet or .psam."),
+]
+KeepSamplesOption = Annotated[
+    Path | None, typer.Option("--keep", help="Text file of sample identifiers to use, one a line (FID IID also).")
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads that may work at once.")]

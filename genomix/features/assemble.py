@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from genomix.errors import ConfigError
-from genomix.features.family import FeatureFamily, FeatureInputs, Learned, Options
+from genomix.features.family import FeatureFamily, FeatureInputs, Learned, Options, fitting_inputs
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, FoldFeatures, RowArray, empty_block, join_blocks
 from genomix.registry import members
 
@@ -73,7 +73,7 @@ def assemble(
             local.append(block)
             continue
         for k, rows in enumerate(trains):
-            learned = family.fit(block, inputs, chosen, rows)
+            learned = family.fit(block, fitting_inputs(inputs, index["label"], rows), chosen, rows)
             values = family.apply(block, inputs, chosen, learned)
             _check_rows(name, values, inputs.n_rows)
             fitted[k].append((name, values, learned, rows))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.ehr.vocabulary import roll_up
-from genomix.features.family import FeatureFamily, FeatureInputs, Options
+from genomix.features.family import FeatureFamily, FeatureInputs, Options, fitting_inputs
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
 from genomix.features.split import crossing_kinship
 from genomix.provenance import canonical_json
@@ -238,7 +238,9 @@ def learned_from_training(
                 problems.append(f"{name} says that it read other rows in fold {k}")
                 continue
             block = family.compute(inputs, options.get(name, {}))
-            again = family.fit(block, inputs, options.get(name, {}), train)
+            again = family.fit(
+                block, fitting_inputs(inputs, matrix.index["label"], train), options.get(name, {}), train
+            )
             if canonical_json(again) != canonical_json(fold.learned.get(name)):
                 problems.append(f"{name} learned something else in fold {k}")
     if problems:

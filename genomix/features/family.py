@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ class FeatureInputs:
     variant_keep: 0-based variants that passed quality control; None without genotypes.
     table: a per-subject table (schema: subject_id + numeric columns), or None.
     unrelated: for each row, True when it may be used to learn genetic structure (one per kin group).
+    training_target: labels, NaN on every row but a fold's training rows; only ``fit`` is ever given it.
     """
 
     index: pl.DataFrame
@@ -41,11 +42,19 @@ class FeatureInputs:
     variant_keep: RowArray | None = None
     table: pl.DataFrame | None = None
     unrelated: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    training_target: np.ndarray[Any, np.dtype[np.float64]] | None = None
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return self.index.height
+
+
+def fitting_inputs(inputs: FeatureInputs, labels: pl.Series, rows: RowArray) -> FeatureInputs:
+    """Return what ``fit`` may read: the inputs, and the labels of ``rows`` alone, for families that select by them."""
+    target = np.full(inputs.n_rows, np.nan)
+    target[rows] = labels.cast(pl.Float64).to_numpy()[rows]
+    return replace(inputs, training_target=target)
 
 
 class FeatureFamily(Protocol):

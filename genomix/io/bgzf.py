@@ -7,17 +7,19 @@ without an error at the end of the last whole member of a cut file, so the end i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
+from genomix.provenance import scratch_errors
 
 Compression = Literal["none", "gzip", "bgzf"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _READ_BYTES = 1 << 18
+_TEXT_BYTES = 1 << 20
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -52,8 +54,24 @@ def check_eof_block(path: Path) -> None:
         )
 
 
-def inflated_chunks(path: Path) -> Iterator[bytes]:
-    """Yield the uncompressed bytes of a plain, gzip or BGZF file, all of them.
+def truncated_member(path: Path) -> TruncatedInputError:
+    """Return the error of a compressed file that ends too early."""
+    return TruncatedInputError(
+        f"{path.name} ends inside a compressed member: it was cut",
+        where=str(path),
+        hint="copy or download it again and compare checksums",
+    )
+
+
+def inflated_chunks(
+    path: Path, *, allow_missing_end: bool = False, read_so_far: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
+    """Yield the uncompressed bytes of a plain, gzip or BGZF file, all of them, at most about 1 MiB at a time.
+
+    Parameters
+    ----------
+    allow_missing_end: accept a BGZF file without its end-of-file block; every member must still be whole.
+    read_so_far: called with the number of bytes read from the file.
 
     Raises
     ------
@@ -61,14 +79,19 @@ def inflated_chunks(path: Path) -> Iterator[bytes]:
     FormatError: when a checksum is wrong, or bytes that are not gzip follow a member.
     """
     compression = sniff_compression(path)
-    if compression == "bgzf":
+    if compression == "bgzf" and not allow_missing_end:
         check_eof_block(path)
     with open_binary(path) as stream:
-        if compression == "none":
-            while block := stream.read(_READ_BYTES):
-                yield block
-        else:
-            yield from _inflate(stream, path)
+        pieces = _plain(stream) if compression == "none" else _inflate(stream, path)
+        for piece in pieces:
+            if read_so_far is not None:
+                read_so_far(stream.tell())
+            yield piece
+
+
+def _plain(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(_READ_BYTES):
+        yield block
 
 
 def _inflate(stream: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -86,6 +109,7 @@ def _inflate(stream: BinaryIO, path: Path) -> Iterator[bytes]:
                 continue
             inflater, started = zlib.decompressobj(31), True
         piece = _decompress(inflater, block, path)
+        pending = inflater.unconsumed_tail
         if inflater.eof:
             pending, started = inflater.unused_data, False
         out.append(piece)
@@ -94,17 +118,13 @@ def _inflate(stream: BinaryIO, path: Path) -> Iterator[bytes]:
             yield b"".join(out)
             out, held = [], 0
     if started and not inflater.eof:
-        raise TruncatedInputError(
-            f"{path.name} ends inside a compressed member: it was cut",
-            where=str(path),
-            hint="copy or download it again and compare checksums",
-        )
+        raise truncated_member(path)
     yield b"".join(out)
 
 
 def _decompress(inflater: zlib._Decompress, block: bytes, path: Path) -> bytes:
     try:
-        return inflater.decompress(block)
+        return inflater.decompress(block, _TEXT_BYTES)
     except zlib.error as error:
         raise FormatError(
             f"{path.name} is damaged: {error}", where=str(path), hint="copy or download it again and compare checksums"
@@ -120,17 +140,17 @@ def unwrap(path: Path, folder: Path) -> Path:
     if not head.startswith(GZIP_MAGIC):
         return path
     inner = folder / "inner.gz"
-    with inner.open("wb") as out:
+    with scratch_errors(folder), inner.open("wb") as out:
         out.write(head)
         for chunk in chunks:
             out.write(chunk)
     return inner
 
 
-def text_lines(path: Path) -> Iterator[bytes]:
+def text_lines(path: Path, *, allow_missing_end: bool = False) -> Iterator[bytes]:
     """Yield the lines of a plain, gzip or BGZF text file without their line ends (LF or CRLF)."""
     tail = b""
-    for chunk in inflated_chunks(path):
+    for chunk in inflated_chunks(path, allow_missing_end=allow_missing_end):
         lines = (tail + chunk).split(b"\n")
         tail = lines.pop()
         for line in lines:

@@ -6,7 +6,8 @@ Every call of a block ends in exactly one of ``CALL_OUTCOMES``.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,18 @@ import polars as pl
 
 from genomix.errors import FormatError, Identifier
 from genomix.io.contigs import HAPLOID_CLASSES, PloidyClass
-from genomix.io.genotype_format import HAPLOID, MISSING, AlleleArray, GenotypeBlock
+from genomix.io.genotype_format import (
+    COMPACT_MISSING,
+    HAPLOID,
+    HET_PHASED,
+    HET_PHASED_REVERSED,
+    MISSING,
+    OVER_PLOIDY,
+    AlleleArray,
+    GenotypeBlock,
+)
+from genomix.io.packing import codes_of_alleles
+from genomix.io.spool import FinishedBlock
 
 HalfCallPolicy = Literal["missing", "reference", "error"]
 HaploidPolicy = Literal["missing", "double", "error"]
@@ -29,23 +41,82 @@ CALL_OUTCOMES = (
 CALL_NOTES = ("heterozygous calls of males on X outside the PARs", "calls of females on Y")
 
 
-def apply_ploidy(
-    block: GenotypeBlock, classes: npt.NDArray[np.int8], half_call: HalfCallPolicy, haploid: HaploidPolicy,
+class Policies(NamedTuple):
+    """What becomes of half-calls, and of haploid calls where two copies are expected."""
+
+    half_call: HalfCallPolicy = "missing"
+    haploid: HaploidPolicy = "missing"
+
+
+def finish_block(
+    block: GenotypeBlock, classes: npt.NDArray[np.int8], sex: npt.NDArray[np.int8], policies: Policies,
     calls: Counter[str], *, ids: pl.Series, where: str | None = None,
-) -> AlleleArray:  # fmt: skip
-    """Return diploid codes, int16 (n_records, n_samples, 2) with both negative where missing; add to ``calls``.
+) -> FinishedBlock:  # fmt: skip
+    """Return the records as they are written, and add every call to ``calls`` under its outcome.
 
     Parameters
     ----------
     block: calls as read; classes: int8 (n_records,) ploidy class of each record.
-    calls: counts by outcome (``CALL_OUTCOMES``), added to in place.
-    ids: sample identifiers, for an error's message.
+    sex: int8 (n_samples,) recorded sex; ids: sample identifiers, for an error's message.
+    calls: counts by outcome (``CALL_OUTCOMES``) and note (``CALL_NOTES``), added to in place.
 
     Raises
     ------
     FormatError: where a policy is ``"error"`` and such a call is met.
     """
+    block = _with_known_dosages(block)
+    general = ~block.is_compact
+    missing = int(np.count_nonzero(block.compact == COMPACT_MISSING))
+    calls["missing"] += missing
+    calls["diploid calls kept"] += block.compact.size - missing
+    alleles = _apply_ploidy(block, classes[general], policies, calls, ids=ids, where=where)
+    _note_sex(block.compact, alleles, classes, block.is_compact, sex, calls)
+    return compacted(replace(block, alleles=alleles))
+
+
+def _with_known_dosages(block: GenotypeBlock) -> GenotypeBlock:
+    """Fill gaps in a record's dosages with its diploid hard calls: a record is written as dosages or not at all."""
+    if block.dosages is None:
+        return block
+    recorded = np.asarray(np.isfinite(block.dosages).any(axis=1))[:, None]
+    known = (block.alleles[..., 0] >= 0) & (block.alleles[..., 1] >= 0) & recorded & ~np.isfinite(block.dosages)
+    if not known.any():
+        return block
+    dosages = block.dosages.copy()
+    dosages[known] = (block.alleles[known] == 1).sum(axis=1)
+    return replace(block, dosages=dosages)
+
+
+def compacted(block: GenotypeBlock) -> FinishedBlock:
+    """Return diploid calls as they are written, every biallelic record without dosages in its compact form."""
+    alleles = block.alleles
+    counts = block.records["alt"].str.count_matches(",", literal=True).to_numpy().astype(np.int64) + 2
+    general = np.flatnonzero(~block.is_compact)
+    plain = counts[general] == 2
+    if block.dosages is not None:
+        plain &= ~np.isfinite(block.dosages).any(axis=1)
+    dosages = None if block.dosages is None else block.dosages[~plain]
+    if dosages is not None and not len(dosages):
+        dosages = None
+    if not plain.any():
+        return FinishedBlock(block.is_compact, block.compact, alleles, block.phased, dosages, counts)
+    is_compact = block.is_compact.copy()
+    is_compact[general[plain]] = True
+    compact = np.empty((int(is_compact.sum()), block.compact.shape[1]), dtype=np.int8)
+    was_compact = block.is_compact[is_compact]
+    compact[was_compact] = block.compact
+    compact[~was_compact] = codes_of_alleles(alleles[plain], block.phased[plain])
+    return FinishedBlock(is_compact, compact, alleles[~plain], block.phased[~plain], dosages, counts)
+
+
+def _apply_ploidy(
+    block: GenotypeBlock, classes: npt.NDArray[np.int8], policies: Policies,
+    calls: Counter[str], *, ids: pl.Series, where: str | None,
+) -> AlleleArray:  # fmt: skip
+    """Return diploid codes of the general records, int16 (n, n_samples, 2), both negative where missing."""
+    half_call, haploid = policies
     first, second = block.alleles[..., 0].copy(), block.alleles[..., 1].copy()
+    over = first == OVER_PLOIDY
     one = (second == HAPLOID) & (first >= 0)
     half = ((first == MISSING) & (second >= 0)) | ((first >= 0) & (second == MISSING))
     legitimate = one & np.isin(classes, [int(c) for c in HAPLOID_CLASSES])[:, None]
@@ -55,7 +126,7 @@ def apply_ploidy(
         (elsewhere, haploid, "haploid call outside X, Y and MT"),
     ):
         if policy == "error" and mask.any():
-            raise _policy_error(mask, what, block.start, ids, where)
+            raise _policy_error(mask, what, block.numbers[~block.is_compact], ids, where)
     double = legitimate | (elsewhere if haploid == "double" else np.zeros_like(elsewhere))
     second[double] = first[double]
     lost = (elsewhere & ~double) | (half if half_call == "missing" else np.zeros_like(half))
@@ -65,56 +136,74 @@ def apply_ploidy(
     absent = lost | (first < 0) | (second < 0)
     first[absent] = MISSING
     second[absent] = MISSING
-    _count(block, calls, legitimate, elsewhere, half, absent, half_call, haploid)
+    _count(block, calls, _Calls(over, legitimate, elsewhere, half, absent), policies)
     return np.stack([first, second], axis=-1)
 
 
-def _count(
-    block: GenotypeBlock, calls: Counter[str], legitimate: _BOOL, elsewhere: _BOOL, half: _BOOL, absent: _BOOL,
-    half_call: str, haploid: str,
-) -> None:  # fmt: skip
-    """Add the block's calls to their outcomes; the outcomes are exclusive and complete."""
-    over = int(block.over_ploidy.sum())
-    n_half, n_elsewhere = int(half.sum()), int(elsewhere.sum())
+class _Calls(NamedTuple):
+    """Which general calls are what, bool (n, n_samples) each."""
+
+    over: _BOOL
+    legitimate: _BOOL
+    elsewhere: _BOOL
+    half: _BOOL
+    absent: _BOOL
+
+
+def _count(block: GenotypeBlock, calls: Counter[str], found: _Calls, policies: Policies) -> None:
+    """Add the general calls to their outcomes; the outcomes are exclusive and complete."""
+    over, legitimate, elsewhere, half, absent = found
+    n_over, n_half, n_elsewhere = int(over.sum()), int(half.sum()), int(elsewhere.sum())
     without = block.without_calls
-    with_dosage = 0 if block.dosages is None else int(np.isfinite(block.dosages).sum())
-    replaced = 0 if block.dosages is None else int((np.isfinite(block.dosages) & absent).sum())
+    finite = None if block.dosages is None else np.isfinite(block.dosages)
+    with_dosage = 0 if finite is None else int(finite.sum())
+    replaced = 0 if finite is None else int((finite & absent).sum())
     kept = ~absent & ~legitimate & ~elsewhere & ~half
-    if block.dosages is not None:
-        kept &= ~np.isfinite(block.dosages)
-    lost_calls = (n_half if half_call == "missing" else 0) + (n_elsewhere if haploid == "missing" else 0)
-    without_gt = int(without.sum()) * absent.shape[1] - (
-        0 if block.dosages is None else int(np.isfinite(block.dosages[without]).sum())
+    if finite is not None:
+        kept &= ~finite
+        n_over -= int((over & finite).sum())
+        n_half -= int((half & finite).sum())
+        n_elsewhere -= int((elsewhere & finite).sum())
+        legitimate = legitimate & ~finite
+    lost = absent if finite is None else absent & ~finite
+    lost_calls = (n_half if policies.half_call == "missing" else 0) + (
+        n_elsewhere if policies.haploid == "missing" else 0
     )
+    without_gt = int(lost[without].sum())
     calls["diploid calls kept"] += int(kept.sum())
     calls["haploid calls doubled"] += int(legitimate.sum())
-    calls["haploid calls doubled outside X, Y and MT" if haploid == "double" else "haploid calls set missing"] += (
-        n_elsewhere
-    )
-    calls["half-calls completed with REF" if half_call == "reference" else "half-calls set missing"] += n_half
-    calls["calls over ploidy 2 set missing"] += over
+    doubled = policies.haploid == "double"
+    calls["haploid calls doubled outside X, Y and MT" if doubled else "haploid calls set missing"] += n_elsewhere
+    calls["half-calls completed with REF" if policies.half_call == "reference" else "half-calls set missing"] += n_half
+    calls["calls over ploidy 2 set missing"] += n_over
     calls["missing in a record without GT"] += without_gt
     calls["dosages kept, hard calls derived"] += with_dosage
-    calls["missing"] += int(absent.sum()) - lost_calls - over - without_gt - replaced
+    calls["missing"] += int(absent.sum()) - lost_calls - n_over - without_gt - replaced
 
 
-def _policy_error(mask: _BOOL, what: str, start: int, ids: pl.Series, where: str | None) -> FormatError:
+def _policy_error(
+    mask: _BOOL, what: str, numbers: npt.NDArray[np.int64], ids: pl.Series, where: str | None
+) -> FormatError:
     record, sample = (int(v) for v in np.argwhere(mask)[0])
     return FormatError(
         f"a {what} was met and the policy is 'error'",
-        where=f"{where or 'input'} record {start + record + 1}",
+        where=f"{where or 'input'} record {int(numbers[record]) + 1}",
         hint="choose another policy for such calls",
         identifiers=(Identifier("sample", str(ids[sample]), sample + 1),),
     )
 
 
-def note_sex(
-    alleles: AlleleArray, classes: npt.NDArray[np.int8], sex: npt.NDArray[np.int8], calls: Counter[str]
-) -> None:
+def _note_sex(
+    compact: npt.NDArray[np.int8], alleles: AlleleArray, classes: npt.NDArray[np.int8], is_compact: _BOOL,
+    sex: npt.NDArray[np.int8], calls: Counter[str],
+) -> None:  # fmt: skip
     """Count calls that are kept but contradict the recorded sex."""
-    on_x, on_y = classes == PloidyClass.X, classes == PloidyClass.Y
-    if on_x.any():
-        males = alleles[np.ix_(on_x, sex == 1)]
-        calls[CALL_NOTES[0]] += int((males[..., 0] != males[..., 1]).sum())
-    if on_y.any():
-        calls[CALL_NOTES[1]] += int((alleles[np.ix_(on_y, sex == 2)][..., 0] >= 0).sum())
+    if not np.isin(classes, [int(PloidyClass.X), int(PloidyClass.Y)]).any():
+        return
+    of_compact, of_general = classes[is_compact], classes[~is_compact]
+    males = np.ix_(of_compact == PloidyClass.X, sex == 1)
+    calls[CALL_NOTES[0]] += int(np.isin(compact[males], (1, HET_PHASED, HET_PHASED_REVERSED)).sum())
+    males = np.ix_(of_general == PloidyClass.X, sex == 1)
+    calls[CALL_NOTES[0]] += int((alleles[males][..., 0] != alleles[males][..., 1]).sum())
+    calls[CALL_NOTES[1]] += int((compact[np.ix_(of_compact == PloidyClass.Y, sex == 2)] >= 0).sum())
+    calls[CALL_NOTES[1]] += int((alleles[np.ix_(of_general == PloidyClass.Y, sex == 2)][..., 0] >= 0).sum())

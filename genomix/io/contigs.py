@@ -82,7 +82,7 @@ def normalise_contig(name: str) -> str:
     upper = bare.upper()
     if upper in _SPECIAL:
         return _SPECIAL[upper]
-    return str(int(bare)) if bare.isascii() and bare.isdigit() and int(bare) > 0 else bare
+    return bare.lstrip("0") or bare if bare.isascii() and bare.isdigit() else bare
 
 
 def normalise_contigs(names: pl.Series) -> pl.Series:

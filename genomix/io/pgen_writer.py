@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from genomix.errors import OutputError
-from genomix.io.genotype_format import AlleleArray
+from genomix.io.genotype_format import COMPACT_MISSING, HET_PHASED, AlleleArray
+from genomix.io.packing import alleles_of_codes
+from genomix.io.spool import FinishedBlock
 
-_PLINK_MISSING = -9
+_ROWS_AT_ONCE = 64
+_UNPHASED, _PHASED, _PARTLY_PHASED, _ALLELES, _DOSAGES = range(5)
 
 
 class PgenBlockWriter:
@@ -53,32 +57,48 @@ class PgenBlockWriter:
             dosage_present=dosages,
         )
 
-    def append(
-        self,
-        alleles: AlleleArray,
-        phased: npt.NDArray[np.bool_],
-        allele_counts: npt.NDArray[np.int64],
-        dosages: npt.NDArray[np.float32] | None = None,
-    ) -> None:
-        """Append records: int16 (n, n_samples, 2) codes, both negative where missing.
+    def append(self, block: FinishedBlock) -> None:
+        """Append a block's records.
 
         A record with any finite dosage is written as dosages, from which pgenlib derives its hard calls.
         """
+        kinds = _kinds(block)
+        at_compact, at_general = 0, 0
         try:
-            for start, end, as_dosages in _runs(dosages, len(alleles)):
-                if as_dosages and dosages is not None:
-                    values = np.nan_to_num(dosages[start:end], nan=float(_PLINK_MISSING)).astype(np.float32)
+            for start, end, kind in _runs(kinds):
+                n = end - start
+                if kind in (_UNPHASED, _PHASED, _PARTLY_PHASED):
+                    self._append_codes(block.compact[at_compact : at_compact + n], kind)
+                    at_compact += n
+                    continue
+                part = slice(at_general, at_general + n)
+                if kind == _DOSAGES and block.dosages is not None:
+                    values = np.nan_to_num(block.dosages[part], nan=float(COMPACT_MISSING)).astype(np.float32)
                     self._writer.append_dosages_batch(np.ascontiguousarray(values))
                 else:
-                    self._append_calls(alleles[start:end], phased[start:end], allele_counts[start:end])
+                    self._append_alleles(block.general[part], block.phased[part], block.allele_counts[start:end])
+                at_general += n
         except RuntimeError as error:
             raise self._failed(error) from error
 
-    def _append_calls(
+    def _append_codes(self, codes: npt.NDArray[np.int8], kind: int) -> None:
+        """Append biallelic diploid records from their compact codes."""
+        if kind == _UNPHASED:
+            self._writer.append_biallelic_batch(np.ascontiguousarray(codes))
+            return
+        for start in range(0, len(codes), _ROWS_AT_ONCE):  # few enough to stay in the processor's cache
+            part = codes[start : start + _ROWS_AT_ONCE]
+            flat = alleles_of_codes(part).reshape(len(part), -1)
+            if kind == _PHASED:
+                self._writer.append_alleles_batch(flat, all_phased=True)
+            else:
+                self._writer.append_partially_phased_batch(flat, (part >= HET_PHASED).astype(np.uint8))
+
+    def _append_alleles(
         self, alleles: AlleleArray, phased: npt.NDArray[np.bool_], allele_counts: npt.NDArray[np.int64]
     ) -> None:
         codes = alleles.astype(np.int32)
-        codes[codes < 0] = _PLINK_MISSING
+        codes[codes < 0] = COMPACT_MISSING
         counts = allele_counts.astype(np.uint32)
         flat = np.ascontiguousarray(codes.reshape(len(codes), -1))
         if not self._phased:
@@ -115,10 +135,21 @@ class PgenBlockWriter:
             self._path.with_name(name).unlink(missing_ok=True)
 
 
-def _runs(dosages: npt.NDArray[np.float32] | None, n: int) -> list[tuple[int, int, bool]]:
-    """Consecutive records of one kind, (start, end, written as dosages): the writer takes batches of one kind."""
-    if dosages is None:
-        return [(0, n, False)] if n else []
-    with_dosages = np.asarray(np.isfinite(dosages).any(axis=1))
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(with_dosages.astype(np.int8))) + 1, [n]])
-    return [(int(a), int(b), bool(with_dosages[a])) for a, b in pairwise(edges.tolist()) if b > a]
+def _kinds(block: FinishedBlock) -> npt.NDArray[np.int8]:
+    """How each record is written."""
+    kinds = np.full(len(block.is_compact), _ALLELES, dtype=np.int8)
+    phased = block.compact.max(axis=1, initial=0) >= HET_PHASED
+    of_compact = np.where(phased, _PHASED, _UNPHASED).astype(np.int8)
+    some = np.flatnonzero(phased)
+    of_compact[some[(block.compact[some] == 1).any(axis=1)]] = _PARTLY_PHASED
+    kinds[block.is_compact] = of_compact
+    if block.dosages is not None:
+        with_dosages = np.isfinite(block.dosages).any(axis=1)
+        kinds[~block.is_compact] = np.where(with_dosages, _DOSAGES, _ALLELES)
+    return kinds
+
+
+def _runs(kinds: npt.NDArray[np.int8]) -> Iterator[tuple[int, int, int]]:
+    """Consecutive records of one kind, (start, end, kind): the writer takes batches of one kind."""
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(kinds)) + 1, [len(kinds)]])
+    return ((a, b, int(kinds[a])) for a, b in pairwise(edges.tolist()) if b > a)

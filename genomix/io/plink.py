@@ -7,7 +7,8 @@ allele. Rows for ``*`` and symbolic alleles are not shown: they are no sequence 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,14 @@ from genomix.io.contigs import check_positions, detect_build, normalise_contigs,
 from genomix.io.genotype_format import (
     MISSING,
     GenotypeBlock,
+    OpenOptions,
     SourceHeader,
     beside,
     default_block_size,
     fileset_prefix,
 )
+from genomix.io.packing import codes_of_alleles
+from genomix.io.pgen_header import records_with_dosages, records_with_phase
 from genomix.io.plink_tables import PvarHeader, read_psam, read_pvar
 from genomix.schemas.genotypes import SAMPLES, VARIANTS
 
@@ -91,6 +95,7 @@ class GenotypeStore:
     ----------
     samples: SAMPLES columns and the .psam's further columns, in file order.
     variants: VARIANTS columns, ``record`` and ``allele``: one row per (record, countable ALT).
+    annotations: quality (Float64, null), filter and info (String, ``PASS`` and ``.`` where absent) of each variant.
     build: genome build, ``"unknown"`` where the file does not say.
     """
 
@@ -110,6 +115,9 @@ class GenotypeStore:
         check_positions(records, self.build, where=str(pvar_path(self.prefix)))
         self._offsets = allele_offsets(records["alt"])
         self.variants = split_alleles(records)
+        self.annotations = records[self.variants["record"].to_numpy()].select(
+            pl.col("quality").cast(pl.Float64, strict=False), "filter", "info"
+        )
         self._record = self.variants["record"].to_numpy().astype(np.uint32)
         self._allele = self.variants["allele"].to_numpy().astype(np.int64)
         self._lock = threading.Lock()
@@ -274,20 +282,23 @@ def _damage(path: Path) -> Iterator[None]:
 class PgenSource:
     """A PLINK 2 fileset as a source of blocks; see :class:`~genomix.io.genotype_format.GenotypeSource`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
+        self._block_size = (options or OpenOptions()).block_size
+        self._done = 0
+        self.notes: Counter[str] = Counter()
         prefix = fileset_prefix(path, SUFFIXES)
         self._records, header = read_pvar(pvar_path(prefix))
         samples = read_psam(beside(prefix, ".psam"))
         self._offsets = allele_offsets(self._records["alt"])
         self._pgen = beside(prefix, ".pgen")
-        self._reader = open_pgen(self._pgen, samples.height, self._offsets)
+        self._opened = open_pgen_records(self._pgen, samples.height, self._offsets)
         self.header = SourceHeader(
             samples,
             header.contigs,
             build=header.build,
             ref_known=not _ref_is_provisional(self._pgen),
-            may_be_phased=bool(self._reader.hardcall_phase_present()),
-            may_have_dosages=True,
+            may_be_phased=bool(self._opened.phased.any()),
+            may_have_dosages=bool(self._opened.with_dosages.any()),
         )
 
     @property
@@ -299,54 +310,101 @@ class PgenSource:
         """Return the .pvar's records."""
         return self._records
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        """Yield calls, ``block_size`` records at a time."""
-        size = block_size or default_block_size(self.n_samples)
-        for start in range(0, self._records.height, size):
-            end = min(start + size, self._records.height)
+    @property
+    def n_records(self) -> int:
+        """Number of records."""
+        return self._records.height
+
+    def share_read(self) -> float:
+        """Return the share of records that were yielded."""
+        return self._done / max(self.n_records, 1)
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        """Yield the records with their calls."""
+        size = self._block_size or default_block_size(self.n_samples)
+        for start in range(0, self.n_records, size):
+            end = min(start + size, self.n_records)
             with _damage(self._pgen):
-                block = read_pgen_block(self._reader, np.arange(start, end), self.n_samples, self._offsets)
+                numbers = np.arange(start, end)
+                block = read_pgen_block(self._opened, numbers, self._records[start:end])
+            self._done = end
             yield block
 
     def __enter__(self) -> PgenSource:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        self._opened.reader.close()
 
 
-def read_pgen_block(
-    reader: Any, records: npt.NDArray[np.int64], n_samples: int, offsets: npt.NDArray[np.uintp]
-) -> GenotypeBlock:
-    """Return the calls, phase and (where they say more than the calls) dosages of some records of a .pgen."""
-    wanted = np.ascontiguousarray(records, dtype=np.uint32)
-    codes = np.empty((len(records), 2 * n_samples), dtype=np.int32)
-    phased = np.empty((len(records), n_samples), dtype=np.uint8)
-    reader.read_alleles_and_phasepresent_list(wanted, codes, phased)
-    alleles = codes.reshape(len(records), n_samples, 2).astype(np.int16)
-    alleles[alleles < 0] = MISSING
-    dosages = _dosages_beyond_calls(reader, wanted, alleles, np.diff(offsets)[records] == 2)
-    flags = np.zeros(len(records), dtype=np.bool_)
-    none = np.zeros(len(records), dtype=np.int64)
-    start = int(records[0]) if len(records) else 0
-    return GenotypeBlock(start, alleles, phased.astype(np.bool_), none, flags, dosages)
+class PgenRecords(NamedTuple):
+    """An opened .pgen, and which of its records hold what, bool (n_records,) each."""
+
+    reader: Any
+    n_samples: int
+    biallelic: npt.NDArray[np.bool_]
+    phased: npt.NDArray[np.bool_]
+    with_dosages: npt.NDArray[np.bool_]
 
 
-def _dosages_beyond_calls(
-    reader: Any, records: npt.NDArray[np.uint32], alleles: npt.NDArray[np.int16], biallelic: npt.NDArray[np.bool_]
-) -> DosageArray | None:
-    """Dosages of the biallelic records that have any which differs from its hard call, NaN elsewhere; None if none."""
-    at = np.flatnonzero(biallelic)
-    read = np.empty((len(at), alleles.shape[1]), dtype=np.float32)
-    if read.size == 0:
+def open_pgen_records(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> PgenRecords:
+    """Open a .pgen for :func:`read_pgen_block`."""
+    n = len(offsets) - 1
+    reader = open_pgen(path, n_samples, offsets)
+    biallelic = np.diff(offsets.astype(np.int64)) == 2
+    return PgenRecords(reader, n_samples, biallelic, records_with_phase(path, n), records_with_dosages(path, n))
+
+
+def read_pgen_block(pgen: PgenRecords, numbers: IndexArray, records: pl.DataFrame) -> GenotypeBlock:
+    """Return some records of a .pgen with calls, phase and dosages; biallelic ones without dosages are compact."""
+    is_compact = pgen.biallelic[numbers] & ~pgen.with_dosages[numbers]
+    compact = np.empty((int(is_compact.sum()), pgen.n_samples), dtype=np.int8)
+    phased = pgen.phased[numbers[is_compact]]
+    plain = numbers[is_compact][~phased]
+    if len(plain):
+        calls = compact if len(plain) == len(compact) else np.empty((len(plain), pgen.n_samples), dtype=np.int8)
+        pgen.reader.read_list(plain.astype(np.uint32), calls)
+        if calls is not compact:
+            compact[~phased] = calls
+    for at, alleles, order in _alleles_in_parts(pgen, numbers[is_compact], np.flatnonzero(phased)):
+        compact[at] = codes_of_alleles(alleles, order)
+    general = np.flatnonzero(~is_compact)
+    alleles = np.empty((len(general), pgen.n_samples, 2), dtype=np.int16)
+    order = np.empty(alleles.shape[:2], dtype=np.bool_)
+    for at, part, part_order in _alleles_in_parts(pgen, numbers[general], np.arange(len(general))):
+        alleles[at], order[at] = part, part_order
+    without = np.zeros(len(general), dtype=np.bool_)
+    dosages = _dosages_of(pgen, numbers[general], alleles.shape[:2])
+    return GenotypeBlock(
+        np.asarray(numbers, dtype=np.int64), records, is_compact, compact, alleles, order, without, dosages
+    )
+
+
+_RECORDS_AT_ONCE = 64
+
+
+def _alleles_in_parts(
+    pgen: PgenRecords, numbers: IndexArray, wanted: IndexArray
+) -> Iterator[tuple[IndexArray, npt.NDArray[np.int16], npt.NDArray[np.bool_]]]:
+    """Yield rows of ``wanted`` with the alleles and phase of those ``numbers``, few enough to stay in the cache."""
+    for start in range(0, len(wanted), _RECORDS_AT_ONCE):
+        at = wanted[start : start + _RECORDS_AT_ONCE]
+        codes = np.empty((len(at), 2 * pgen.n_samples), dtype=np.int32)
+        order = np.empty((len(at), pgen.n_samples), dtype=np.uint8)
+        pgen.reader.read_alleles_and_phasepresent_list(numbers[at].astype(np.uint32), codes, order)
+        np.maximum(codes, MISSING, out=codes)
+        yield at, codes.reshape(len(at), pgen.n_samples, 2).astype(np.int16), order.view(np.bool_)
+
+
+def _dosages_of(pgen: PgenRecords, numbers: IndexArray, shape: tuple[int, ...]) -> DosageArray | None:
+    """Dosages of the records that hold some, NaN elsewhere; None where none does."""
+    at = np.flatnonzero(pgen.with_dosages[numbers] & pgen.biallelic[numbers])
+    if not len(at):
         return None
-    reader.read_dosages_list(np.ascontiguousarray(records[at]), read)
-    calls = np.where(alleles[at, :, 0] == MISSING, MISSING_CALL, alleles[at].sum(axis=2))
-    differ = (read != calls).any(axis=1)
-    if not differ.any():
-        return None
-    dosages = np.full(alleles.shape[:2], np.nan, dtype=np.float32)
-    dosages[at[differ]] = np.where(read[differ] < 0, np.nan, read[differ])
+    read = np.empty((len(at), pgen.n_samples), dtype=np.float32)
+    pgen.reader.read_dosages_list(numbers[at].astype(np.uint32), read)
+    dosages = np.full(shape, np.nan, dtype=np.float32)
+    dosages[at] = np.where(read < 0, np.nan, read)
     return dosages
 
 
@@ -355,10 +413,11 @@ class PgenFormat:
 
     name = "plink2"
     suffixes = SUFFIXES
+    fileset: str | None = ".pgen"
 
-    def open(self, path: Path, options: Mapping[str, Any] | None = None) -> PgenSource:
-        """Open a fileset by its prefix or one of its files; there are no options."""
-        return PgenSource(path)
+    def open(self, path: Path, options: OpenOptions | None = None) -> PgenSource:
+        """Open a fileset by its prefix or one of its files."""
+        return PgenSource(path, options)
 
 
 FORMAT = PgenFormat()

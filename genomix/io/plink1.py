@@ -5,9 +5,9 @@ The first allele of the .bim is ALT and the second REF, which is a convention an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ import polars as pl
 
 from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
 from genomix.io.genotype_format import (
-    MISSING,
+    COMPACT_MISSING,
     GenotypeBlock,
+    OpenOptions,
     SourceHeader,
     beside,
     default_block_size,
@@ -26,19 +27,22 @@ from genomix.io.plink_tables import read_bim, read_fam
 
 _MAGIC = b"\x6c\x1b"
 _SNP_MAJOR = 1
-_PAIR_OF_CODE = np.array([[1, 1], [MISSING, MISSING], [0, 1], [0, 0]], dtype=np.int8)
+_COPIES_OF_CODE = np.array([2, COMPACT_MISSING, 1, 0], dtype=np.int8)
 
 
 def _byte_table() -> npt.NDArray[np.int8]:
-    """For each byte the four calls it holds, lowest bits first: (256, 4, 2)."""
+    """For each byte the ALT copies of the four calls it holds, lowest bits first: int8 (256, 4)."""
     codes = (np.arange(256)[:, None] >> np.array([0, 2, 4, 6])) & 3
-    return np.asarray(_PAIR_OF_CODE[codes])
+    return np.asarray(_COPIES_OF_CODE[codes])
 
 
 class Plink1Source:
     """An opened PLINK 1 fileset; see :class:`~genomix.io.genotype_format.GenotypeSource`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
+        self._block_size = (options or OpenOptions()).block_size
+        self._done = 0
+        self.notes: Counter[str] = Counter()
         prefix = fileset_prefix(path, Plink1Format.suffixes)
         self._bed = beside(prefix, ".bed")
         self._records = read_bim(beside(prefix, ".bim"))
@@ -55,22 +59,34 @@ class Plink1Source:
         """Return the .bim's records."""
         return self._records
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        """Yield calls, ``block_size`` records at a time."""
-        size = block_size or default_block_size(self.n_samples)
+    @property
+    def n_records(self) -> int:
+        """Number of records."""
+        return self._records.height
+
+    def share_read(self) -> float:
+        """Return the share of records that were yielded."""
+        return self._done / max(self.n_records, 1)
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        """Yield the records with their calls, which all have a compact form."""
+        size = self._block_size or default_block_size(self.n_samples)
         table = _byte_table()
         with self._bed.open("rb") as stream:
             stream.seek(3)
-            for start in range(0, self._records.height, size):
-                n = min(size, self._records.height - start)
+            for start in range(0, self.n_records, size):
+                n = min(size, self.n_records - start)
                 packed = np.frombuffer(stream.read(n * self._stride), dtype=np.uint8).reshape(n, self._stride)
-                calls = table[packed].reshape(n, self._stride * 4, 2)[:, : self.n_samples]
+                calls = table[packed].reshape(n, self._stride * 4)[:, : self.n_samples]
+                self._done = start + n
                 yield GenotypeBlock(
-                    start,
-                    calls.astype(np.int16),
-                    np.zeros((n, self.n_samples), dtype=np.bool_),
-                    np.zeros(n, dtype=np.int64),
-                    np.zeros(n, dtype=np.bool_),
+                    np.arange(start, start + n),
+                    self._records[start : start + n],
+                    np.ones(n, dtype=np.bool_),
+                    np.ascontiguousarray(calls),
+                    np.empty((0, self.n_samples, 2), dtype=np.int16),
+                    np.empty((0, self.n_samples), dtype=np.bool_),
+                    np.empty(0, dtype=np.bool_),
                 )
 
     def _check_bed(self) -> None:
@@ -107,10 +123,11 @@ class Plink1Format:
 
     name = "plink1"
     suffixes = (".bed", ".bim", ".fam")
+    fileset: str | None = ".bed"
 
-    def open(self, path: Path, options: Mapping[str, Any] | None = None) -> Plink1Source:
-        """Open a fileset by its prefix or one of its files; there are no options."""
-        return Plink1Source(path)
+    def open(self, path: Path, options: OpenOptions | None = None) -> Plink1Source:
+        """Open a fileset by its prefix or one of its files."""
+        return Plink1Source(path, options)
 
 
 FORMAT = Plink1Format()

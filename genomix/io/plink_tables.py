@@ -60,7 +60,8 @@ def read_pvar(path: Path) -> tuple[pl.DataFrame, PvarHeader]:
             where=f"{path}:{len(lines) + 1}",
             hint="write it again with plink2 --make-pgen",
         )
-    wanted = [*needed, *(["FILTER"] if "FILTER" in columns else [])]
+    optional = {c: n for c, n in (("QUAL", "quality"), ("FILTER", "filter"), ("INFO", "info")) if c in columns}
+    wanted = [*needed, *optional]
     try:
         frame = pl.read_csv(
             io.BytesIO(data[start:]), separator="\t", quote_char=None, infer_schema=False, columns=wanted
@@ -69,9 +70,8 @@ def read_pvar(path: Path) -> tuple[pl.DataFrame, PvarHeader]:
         raise FormatError(
             f"{path.name} cannot be read as a table: {str(error).splitlines()[0]}", where=str(path)
         ) from error
-    renamed = frame.rename(dict(zip(needed, ["contig", "position", "variant_id", "ref", "alt"], strict=True)))
-    filters = pl.col("FILTER").fill_null("PASS") if "FILTER" in columns else pl.lit("PASS", dtype=pl.String)
-    return _typed_records(renamed.with_columns(filters.alias("filter")), path, len(lines) + 2), header
+    names = dict(zip(needed, ["contig", "position", "variant_id", "ref", "alt"], strict=True))
+    return _typed_records(frame.rename({**names, **optional}), path, len(lines) + 2), header
 
 
 def _split_header(data: bytes) -> tuple[int, list[str]]:
@@ -92,12 +92,16 @@ def _typed_records(frame: pl.DataFrame, path: Path, first_line: int) -> pl.DataF
         if typed[name].null_count():
             row = int(typed[name].is_null().arg_max() or 0)
             raise FormatError(f"{name} is empty or not readable", where=f"{path}:{first_line + row}")
-    typed = typed.with_columns(pl.col("variant_id").fill_null("."))
+    absent = {"variant_id": ".", "quality": ".", "filter": "PASS", "info": "."}
+    typed = typed.with_columns(
+        (pl.col(n).fill_null(v) if n in typed.columns else pl.lit(v, dtype=pl.String).alias(n))
+        for n, v in absent.items()
+    )
     return typed.select([pl.col(n).cast(t) for n, t in RECORDS_SCHEMA.items()])
 
 
 def write_pvar(path: Path, records: pl.DataFrame, *, build: str) -> None:
-    """Write contig, position, variant_id, ref, alt as a .pvar without dates or tool versions."""
+    """Write records as a .pvar without dates or tool versions; QUAL, FILTER and INFO where some record has one."""
     present = records["contig"].unique(maintain_order=True).to_list()
     lengths = CONTIG_LENGTHS.get(build, {})
     lines = ["##fileformat=VCFv4.3"]
@@ -112,6 +116,11 @@ def write_pvar(path: Path, records: pl.DataFrame, *, build: str) -> None:
         pl.col("variant_id").alias("ID"),
         pl.col("ref").alias("REF"),
         pl.col("alt").alias("ALT"),
+        *(
+            pl.col(name).alias(header)
+            for name, header, absent in (("quality", "QUAL", "."), ("filter", "FILTER", "PASS"), ("info", "INFO", "."))
+            if name in records.columns and (~records[name].is_in([absent, "."])).any()
+        ),
     )
     with path.open("wb") as out:
         out.write(("\n".join(lines) + "\n").encode())
@@ -159,7 +168,8 @@ def _columns(body: list[tuple[int, str]], names: list[str], path: Path) -> dict[
 
 
 def _samples(ids: list[str], sex: list[str], others: Mapping[str, list[str]], path: Path) -> pl.DataFrame:
-    check_sample_ids(ids, where=str(path))
+    families = others.get("FID")
+    check_sample_ids(ids, where=str(path), families=None if families is None else list(families))
     frame = pl.DataFrame(
         {"sample_id": ids, "sex": [_SEX_CODES.get(s, 0) for s in sex]},
         schema={"sample_id": pl.String, "sex": pl.Int8},
@@ -221,5 +231,5 @@ def read_bim(path: Path) -> pl.DataFrame:
     frame = pl.DataFrame(
         {"contig": contig, "position": position, "variant_id": variant_id, "ref": second, "alt": first},
         schema=dict.fromkeys(("contig", "position", "variant_id", "ref", "alt"), pl.String),
-    ).with_columns(pl.col("alt", "ref").replace("0", "."), pl.lit("PASS").alias("filter"))
+    ).with_columns(pl.col("alt", "ref").replace("0", "."))
     return _typed_records(frame, path, 1)

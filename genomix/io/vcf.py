@@ -1,133 +1,183 @@
-"""VCF and BCF through htslib (cyvcf2), plain, gzip or BGZF.
+"""VCF text and BCF, plain, gzip or BGZF, from a file or from standard input.
 
-Calls come from ``genotype.array()``: ``gt_types`` turns ``0/.`` into homozygous reference and is undefined for calls
-that are not diploid. A record without GT is read from DS where it has one ALT and a DS, and is missing otherwise.
+Two readers: the reference reader leaves all calls to htslib (cyvcf2), the fast one reads VCF text by compiled kernels
+and hands what they do not know to the first. They agree on every record, and ``auto`` takes the fast one for files
+whose size repays the half second that loading it costs.
+
+Memory does not grow with the file: at most ``threads + 2`` pieces of 4 MiB of text (or of the longest line) with their
+calls, at most nine bytes of arrays for a byte of text, so about 40 MiB a piece; BCF holds one block.
+
+A compressed file that was cut is always found. Plain text that was cut inside a line is found by its columns; text that
+was cut at a line's end, or inside its last call, looks like a whole file and cannot be found out.
+
+With an index (.tbi, .csi) beside the file only the blocks that may hold the chosen regions are read: a BGZF file's end
+is looked at and the blocks that are read must be whole, the others are not inspected.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import FormatError, Identifier, InputNotFoundError
-from genomix.io.bgzf import inflated_chunks, unwrap
-from genomix.io.genotype_format import (
-    HAPLOID,
-    MISSING,
-    RECORDS_SCHEMA,
-    GenotypeBlock,
-    SourceHeader,
-    default_block_size,
-)
-from genomix.io.vcf_text import is_bcf, read_header, scan_records
+from genomix.errors import FormatError, InputNotFoundError
+from genomix.io.bcf_fast import bcf_fast_blocks, can_read
+from genomix.io.bcf_records import bcf_blocks, bcf_fixed_columns
+from genomix.io.bgzf import check_eof_block, sniff_compression, unwrap
+from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, OpenOptions, SourceHeader
+from genomix.io.vcf_blocks import regrouped
+from genomix.io.vcf_fast import ParsedPiece, PieceReader
+from genomix.io.vcf_index import chunks_of, find_index, read_index, text_of_chunks
+from genomix.io.vcf_pieces import chunk_fills, file_fills, map_pieces
+from genomix.io.vcf_text import EMPTY_LINE, REMOVE_IT, LineError, is_bcf, read_header
+from genomix.provenance import scratch_errors
 
-_SILENT = 0
+FAST_FROM_COMPRESSED, FAST_FROM_PLAIN = 4 << 20, 16 << 20
+"""Sizes in bytes from which ``auto`` takes the fast reader."""
 
 
 class VcfSource:
-    """An opened VCF or BCF file; see :class:`~genomix.io.genotype_format.GenotypeSource`."""
+    """An opened VCF or BCF file; see :class:`~genomix.io.genotype_format.GenotypeSource`.
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
+    ``n_handed`` counts the records whose calls htslib read, as far as blocks were taken.
+    """
+
+    def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
+        self._options = options or OpenOptions()
+        if str(path) != "-" and not path.is_file():
             raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
         self._folder = tempfile.TemporaryDirectory(prefix="genomix-")
-        self._shown = str(path)
-        self._path = unwrap(path, Path(self._folder.name))
-        self._is_bcf = is_bcf(self._path)
-        text = read_header(self._path)
-        self._first_line = text.n_lines + 1
+        self._shown = "standard input" if str(path) == "-" else str(path)
+        try:
+            self._open(path)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def _open(self, path: Path) -> None:
+        folder = Path(self._folder.name)
+        lenient = self._options.allow_missing_end
+        if str(path) == "-":
+            path = folder / "standard_input"
+            with scratch_errors(folder), path.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        self._path = unwrap(path, folder)
+        self._size = max(self._path.stat().st_size, 1)
+        self._is_bcf = is_bcf(self._path, allow_missing_end=lenient)
+        text = read_header(self._path, allow_missing_end=lenient)
+        self._n_header_lines = text.n_lines
         samples = pl.DataFrame({"sample_id": text.samples, "sex": [0] * len(text.samples)}).cast({"sex": pl.Int8})
-        self.header = SourceHeader(samples, text.contigs, may_have_dosages="DS" in text.formats)
-        self._contigs = text.contigs
-        self._records: pl.DataFrame | None = None
+        has_dosages = bool({"DS", "GP"} & text.formats)
+        self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages)
+        self._index = find_index(self._path) if self._options.regions is not None else None
+        self._n_read = 0
+        self.n_handed = 0
+        self.notes: Counter[str] = Counter()
 
     @property
     def n_samples(self) -> int:
         """Number of samples."""
         return self.header.samples.height
 
+    @property
+    def n_records(self) -> int | None:
+        """None: a VCF does not say how many records it holds."""
+        return None
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the kernels read this file."""
+        if self._options.reader == "auto":
+            plain = sniff_compression(self._path) == "none"
+            return not self._is_bcf and self._size >= (FAST_FROM_PLAIN if plain else FAST_FROM_COMPRESSED)
+        return self._options.reader == "fast" and not self._is_bcf and sys.byteorder == "little"
+
+    def share_read(self) -> float:
+        """Return how much of the file has been read, from 0 to 1."""
+        return min(self._n_read / self._size, 1.0)
+
     def records(self) -> pl.DataFrame:
-        """Return the fixed columns of every record; the whole file is read and its completeness checked."""
-        if self._records is None:
-            self._records = self._bcf_records() if self._is_bcf else scan_records(self._path)
-        return self._records
+        """Return the fixed columns of every record; calls are not looked at, but completeness is checked."""
+        if self._is_bcf:
+            return bcf_fixed_columns(self._path, self._shown, self._options)
+        frames = [b.records for b in self._text_blocks(with_calls=False)]
+        return pl.concat([pl.DataFrame(schema=RECORDS_SCHEMA), *frames])
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        """Yield calls, ``block_size`` records at a time."""
-        size = block_size or default_block_size(self.n_samples)
-        n_records = self.records().height
-        held: list[Any] = []
-        done = 0
-        for record in self._variants():
-            held.append(_call_of(record, self.n_samples, self._where(done + len(held))))
-            if len(held) == size:
-                yield _stack(done, held)
-                done, held = done + len(held), []
-        if held:
-            yield _stack(done, held)
-            done += len(held)
-        if done != n_records:
-            raise FormatError(f"htslib read {done} of {n_records} records", where=self._shown)
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        """Yield the records with their calls in one pass.
 
-    def _variants(self) -> Iterator[Any]:
-        """Yield htslib's records; of text no more than were scanned, since htslib reads past an empty last line."""
-        reader = self._reader()
-        last = None if self._is_bcf else self.records().height
-        n_read = 0
-        try:
-            while n_read != last:
-                try:
-                    record = next(reader)
-                except StopIteration:
-                    return
-                except Exception as error:  # cyvcf2 raises bare Exception
-                    raise FormatError(
-                        "the record cannot be parsed",
-                        where=self._where(n_read),
-                        hint="correct it there, or leave it out",
-                    ) from error
-                n_read += 1
-                yield record
-        finally:
-            reader.close()
+        Raises
+        ------
+        TruncatedInputError: when a compressed file is cut.
+        FormatError: with file and line (BCF: record number) for what cannot be read.
+        """
+        found = self._bcf_blocks() if self._is_bcf else self._text_blocks(with_calls=True)
+        size = self._options.block_size
+        yield from found if size is None else regrouped(found, size)
 
-    def _reader(self) -> Any:
-        import cyvcf2
+    def _bcf_blocks(self) -> Iterator[GenotypeBlock]:
+        shown, options = self._shown, self._options
+        if options.reader != "reference" and can_read(self._path, options):
+            folder = Path(self._folder.name)
+            return bcf_fast_blocks(self._path, shown, options, self.n_samples, folder, self._note_place)
+        return bcf_blocks(self._path, shown, options, self.n_samples, self._note_place)
 
-        getattr(cyvcf2.cyvcf2, "set_htslib_log_level", lambda _: None)(_SILENT)  # what it would print, we raise
-        try:
-            reader = cyvcf2.VCF(str(self._path))
-        except Exception as error:  # cyvcf2 raises bare Exception
-            raise FormatError("htslib cannot read the header", where=self._shown) from error
-        if not self._is_bcf:
-            self._declare_contigs(reader)
-        return reader
+    def _note_place(self, place: int) -> None:
+        self._n_read = place
 
-    def _declare_contigs(self, reader: Any) -> None:
-        """Declare contigs that the header leaves out, which spares htslib a look-up per record."""
-        for name in self.records()["contig"].unique(maintain_order=True).to_list():
-            if name not in self._contigs:
-                with suppress(Exception):  # an odd name; htslib declares it itself when it meets it
-                    reader.add_to_header(f"##contig=<ID={name}>")
+    def _text_blocks(self, *, with_calls: bool) -> Iterator[GenotypeBlock]:
+        """Parse piece after piece, and number lines and records."""
+        record, line, empty = 0, 0 if self._index else self._n_header_lines, None
+        pieces = self._parsed(with_calls)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return
+            except LineError as error:
+                if empty is not None:
+                    raise self._error(LineError(empty - line, EMPTY_LINE, hint=REMOVE_IT), line) from error
+                raise self._error(error, line) from error
+            block = piece.block
+            if block.n_records:
+                if empty is not None:
+                    raise self._error(LineError(empty - line, EMPTY_LINE, hint=REMOVE_IT), line)
+                self.n_handed += piece.n_handed
+                yield replace(block, numbers=block.numbers + record)
+            if piece.empty_line is not None and empty is None:
+                empty = line + piece.empty_line
+            record, line = record + block.n_records, line + piece.n_lines
 
-    def _bcf_records(self) -> pl.DataFrame:
-        for _ in inflated_chunks(self._path):
-            pass
-        rows = [
-            (v.CHROM, v.POS, v.ID or ".", v.REF, ",".join(v.ALT) or ".", v.FILTER or "PASS") for v in self._variants()
-        ]
-        return pl.DataFrame(rows, schema=RECORDS_SCHEMA, orient="row")
+    def _parsed(self, with_calls: bool) -> Iterator[ParsedPiece]:
+        options = self._options
+        reader = PieceReader(
+            self.n_samples, options.dosage_field, options.info_keys, Path(self._folder.name), with_calls
+        )
+        parse = reader.reference
+        if self.is_fast:
+            reader.load()
+            parse = reader.fast
+        if self._index is not None and options.regions is not None:
+            if not options.allow_missing_end:
+                check_eof_block(self._path)
+            chunks = chunks_of(read_index(self._index), options.regions)
+            fills, skipped = chunk_fills(text_of_chunks(self._path, chunks)), 0
+        else:
+            lenient = options.allow_missing_end
+            fills = file_fills(self._path, allow_missing_end=lenient, read_so_far=self._note_place)
+            skipped = self._n_header_lines
+        return map_pieces(fills, skipped, parse, threads=options.threads)
 
-    def _where(self, record: int) -> str:
-        """Name a record by its line in text files and by its number in BCF."""
-        return f"{self._shown} record {record + 1}" if self._is_bcf else f"{self._shown}:{self._first_line + record}"
+    def _error(self, error: LineError, first_line: int) -> FormatError:
+        number = first_line + error.line + 1
+        where = f"{self._shown} record {number} of the regions" if self._index else f"{self._shown}:{number}"
+        return FormatError(error.what, where=where, hint=error.hint, identifiers=error.identifiers)
 
     def __enter__(self) -> VcfSource:
         return self
@@ -136,66 +186,16 @@ class VcfSource:
         self._folder.cleanup()
 
 
-def _call_of(record: Any, n_samples: int, where: str) -> tuple[Any, Any, int, bool, Any]:
-    """One record's alleles, phase, calls over ploidy 2, absence of GT, and dosages."""
-    fields = record.FORMAT
-    if "GT" not in fields:
-        dosages = _dosages_of(record) if "DS" in fields and len(record.ALT) == 1 else None
-        missing = np.full((n_samples, 2), MISSING, dtype=np.int16)
-        return missing, np.zeros(n_samples, dtype=np.bool_), 0, True, dosages
-    calls = record.genotype.array().astype(np.int16, copy=False)
-    if record.ALT and int(calls[:, :-1].max(initial=MISSING)) > len(record.ALT):
-        sample = int(np.flatnonzero((calls[:, :-1] > len(record.ALT)).any(axis=1))[0])
-        raise FormatError(
-            f"a call names an allele that the record does not have (it has {len(record.ALT)} ALT)",
-            where=where,
-            identifiers=(Identifier("sample", f"in column {sample + 10}", sample + 1),),
-        )
-    alleles, over = _first_two(calls[:, :-1])
-    return alleles, calls[:, -1] == 1, over, False, None
-
-
-def _first_two(calls: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.int16], int]:
-    """Bring any ploidy to two columns; calls with more alleles become missing and are counted."""
-    if calls.shape[1] == 1:
-        return np.column_stack([calls[:, 0], np.full(len(calls), HAPLOID, dtype=np.int16)]), 0
-    alleles = calls[:, :2].copy()
-    over = (calls[:, 2:] != HAPLOID).any(axis=1)
-    alleles[over] = MISSING
-    return alleles, int(over.sum())
-
-
-def _dosages_of(record: Any) -> npt.NDArray[np.float32]:
-    values = np.asarray(record.format("DS"), dtype=np.float32)[:, 0]
-    return np.where((values >= 0) & (values <= 2), values, np.nan).astype(np.float32)
-
-
-def _stack(start: int, held: list[tuple[Any, Any, int, bool, Any]]) -> GenotypeBlock:
-    alleles, phased, over, without, dosages = zip(*held, strict=True)
-    some = next((d for d in dosages if d is not None), None)
-    stacked = None
-    if some is not None:
-        nothing = np.full(len(some), np.nan, dtype=np.float32)
-        stacked = np.stack([nothing if d is None else d for d in dosages])
-    return GenotypeBlock(
-        start,
-        np.stack(alleles),
-        np.stack(phased),
-        np.asarray(over, dtype=np.int64),
-        np.asarray(without, dtype=np.bool_),
-        stacked,
-    )
-
-
 class VcfFormat:
     """VCF 4.x text and BCF 2."""
 
     name = "vcf"
     suffixes = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf", ".bcf.gz")
+    fileset: str | None = None
 
-    def open(self, path: Path, options: Mapping[str, Any] | None = None) -> VcfSource:
-        """Open a VCF or BCF file; there are no options."""
-        return VcfSource(path)
+    def open(self, path: Path, options: OpenOptions | None = None) -> VcfSource:
+        """Open a VCF or BCF file; ``-`` is standard input, which is copied to a temporary file first."""
+        return VcfSource(path, options)
 
 
 FORMAT = VcfFormat()

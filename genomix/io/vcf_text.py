@@ -9,20 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-import polars as pl
-
-from genomix.errors import FormatError
+from genomix.errors import FormatError, Identifier
 from genomix.io.bgzf import inflated_chunks, text_lines
-from genomix.io.genotype_format import RECORDS_SCHEMA, check_sample_ids
+from genomix.io.genotype_format import DosageField, check_sample_ids
 
 _FIXED = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 _BCF_MAGIC = b"BCF\x02"
 _CONTIG_ID = re.compile(r"^##contig=<.*?\bID=([^,>]+)")
 _CONTIG_LENGTH = re.compile(r"\blength=(\d+)")
-_CONTIG_NAME = re.compile(rb"<?[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*>?")
-_CHUNK_RECORDS = 65536
+_NAME = r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*"
+_CONTIG_NAME = re.compile(f"{_NAME}|<{_NAME}>".encode())
+_LAST_POSITION = 2**31 - 1
+ALL_INFO = ("*",)
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,21 @@ class VcfHeader:
     n_lines: int
 
 
-def is_bcf(path: Path) -> bool:
+def is_bcf(path: Path, *, allow_missing_end: bool = False) -> bool:
     """Say whether the inflated file starts as BCF 2."""
-    return next(iter(inflated_chunks(path)), b"").startswith(_BCF_MAGIC)
+    return next(iter(inflated_chunks(path, allow_missing_end=allow_missing_end)), b"").startswith(_BCF_MAGIC)
 
 
-def read_header(path: Path) -> VcfHeader:
+def read_header(path: Path, *, allow_missing_end: bool = False) -> VcfHeader:
     """Read the header of a VCF or BCF file.
 
     Raises
     ------
     FormatError: when it is no VCF, has no #CHROM line, no samples, or sample names that are empty or repeat.
     """
-    lines = _bcf_header_lines(path) if is_bcf(path) else text_lines(path)
-    return parse_header(lines, where=str(path))
+    if is_bcf(path, allow_missing_end=allow_missing_end):
+        return parse_header(_bcf_header_lines(path, allow_missing_end), where=str(path))
+    return parse_header(text_lines(path, allow_missing_end=allow_missing_end), where=str(path))
 
 
 def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
@@ -93,10 +96,10 @@ def _sample_names(line: str, where: str) -> list[str]:
     return samples
 
 
-def _bcf_header_lines(path: Path) -> Iterator[bytes]:
+def _bcf_header_lines(path: Path, allow_missing_end: bool) -> Iterator[bytes]:
     """The header text of BCF 2: magic, uint32 length, text ending in NUL."""
     held = b""
-    for chunk in inflated_chunks(path):
+    for chunk in inflated_chunks(path, allow_missing_end=allow_missing_end):
         held += chunk
         if len(held) >= 9 and len(held) >= (end := 9 + int.from_bytes(held[5:9], "little")):
             text = held[9:end].rstrip(b"\0")
@@ -105,52 +108,131 @@ def _bcf_header_lines(path: Path) -> Iterator[bytes]:
     raise FormatError("the BCF header is cut", where=str(path))
 
 
-def scan_records(path: Path) -> pl.DataFrame:
-    """Return contig, position, variant_id, ref, alt, filter of every record of a VCF text file.
+class LineError(Exception):
+    """A malformed line of a piece of text; the reader that knows where the piece stands makes a FormatError of it."""
+
+    def __init__(
+        self, line: int, what: str, *, hint: str | None = None, identifiers: tuple[Identifier, ...] = ()
+    ) -> None:
+        super().__init__(what)
+        self.line = line
+        self.what = what
+        self.hint = hint
+        self.identifiers = identifiers
+
+
+class CallPlan(NamedTuple):
+    """What is read of a record's samples, and its FORMAT with every other key renamed.
+
+    A renamed key is text of any kind to htslib, so that fields nobody reads cannot stop a record.
+    """
+
+    has_gt: bool
+    dosage: str
+    n_keys: int
+    renamed: bytes
+
+
+class TextRecord(NamedTuple):
+    """A record's fixed columns as ``RECORDS_SCHEMA`` has them, and what is needed to read its calls."""
+
+    fixed: tuple[str, int, str, str, str, str, str, str]
+    n_alts: int
+    plan: CallPlan
+    samples: bytes
+
+
+def read_lines(
+    text: bytes, n_samples: int, *, dosage_field: DosageField, info_keys: tuple[str, ...]
+) -> tuple[list[TextRecord], int, int | None]:
+    """Return the records of whole lines, the number of lines, and the number of an empty line after the records.
 
     Raises
     ------
-    FormatError: with file and line, for an empty line, a wrong number of columns, or a position that is no number.
-    TruncatedInputError: when the compressed file is cut.
+    LineError: for an empty line before a record, a wrong number of columns, or a malformed fixed column.
     """
-    lines = text_lines(path)
-    where = str(path)
-    header = parse_header(lines, where=where)
-    tabs = 8 + len(header.samples)
-    frames: list[pl.DataFrame] = []
-    rows: list[tuple[str, int, str, str, str, str]] = []
-    empty = 0
-    for number, line in enumerate(lines, start=header.n_lines + 1):
+    lines = text.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    records: list[TextRecord] = []
+    empty: int | None = None
+    for number, raw in enumerate(lines):
+        line = raw[:-1] if raw.endswith(b"\r") else raw
         if not line:  # after the last record it does no harm
-            empty = empty or number
+            empty = number if empty is None else empty
             continue
-        if empty:
-            raise FormatError("there is an empty line", where=f"{where}:{empty}", hint="remove it")
-        if line.count(b"\t") != tabs:
-            raise _shape_error(line, tabs, f"{where}:{number}")
-        rows.append(_fixed_columns(line, f"{where}:{number}"))
-        if len(rows) == _CHUNK_RECORDS:
-            frames.append(pl.DataFrame(rows, schema=RECORDS_SCHEMA, orient="row"))
-            rows = []
-    frames.append(pl.DataFrame(rows, schema=RECORDS_SCHEMA, orient="row"))
-    return pl.concat(frames)
+        if empty is not None:
+            raise LineError(empty, EMPTY_LINE, hint=REMOVE_IT)
+        records.append(_record(line, number, n_samples, dosage_field, info_keys))
+    return records, len(lines), empty
 
 
-def _shape_error(line: bytes, tabs: int, where: str) -> FormatError:
-    found = line.count(b"\t") + 1
-    return FormatError(
-        f"the line has {found} columns, the header {tabs + 1}",
-        where=where,
-        hint="columns are separated by single tabs; a last line with too few was probably cut",
-    )
+EMPTY_LINE, REMOVE_IT = "there is an empty line", "remove it"
 
 
-def _fixed_columns(line: bytes, where: str) -> tuple[str, int, str, str, str, str]:
-    contig, position, identifier, ref, alt, _, filters, _ = line.split(b"\t", 8)[:8]
+def _record(
+    line: bytes, number: int, n_samples: int, dosage_field: DosageField, info_keys: tuple[str, ...]
+) -> TextRecord:
+    tabs = line.count(b"\t")
+    if tabs != 8 + n_samples:
+        raise LineError(
+            number,
+            f"the line has {tabs + 1} columns, the header {9 + n_samples}",
+            hint="columns are separated by single tabs; a last line with too few was probably cut",
+        )
+    contig, position, identifier, ref, alt, quality, filters, info, keys, samples = line.split(b"\t", 9)
     if not _CONTIG_NAME.fullmatch(contig):
-        raise FormatError(f"contig name {contig.decode(errors='replace')!r} holds what VCF forbids", where=where)
+        raise LineError(number, f"contig name {contig.decode(errors='replace')!r} holds what VCF forbids")
     if not position.isdigit():
-        raise FormatError(f"position {position.decode(errors='replace')!r} is not a number", where=where)
+        raise LineError(number, f"position {position.decode(errors='replace')!r} is not a number")
+    if len(position) > 10 or int(position) > _LAST_POSITION:
+        raise LineError(number, f"position {position.decode()[:20]} is larger than VCF allows ({_LAST_POSITION})")
     if not ref or ref == b"." or not alt:
-        raise FormatError("REF or ALT is empty", where=where)
-    return contig.decode(), int(position), identifier.decode(), ref.decode(), alt.decode(), filters.decode()
+        raise LineError(number, "REF or ALT is empty")
+    try:
+        texts = [t.decode() for t in (contig, identifier, ref, alt, quality, filters, info)]
+    except UnicodeDecodeError as error:
+        raise LineError(number, "the line is not UTF-8", hint="convert the file, e.g. with iconv") from error
+    name, rs, reference, alts, qual, passed, about = texts
+    fixed = (name, int(position), rs, reference, alts, qual, passed, select_info(about, info_keys))
+    n_alts = 0 if alt == b"." else alt.count(b",") + 1
+    try:
+        plan = plan_calls(keys, n_alts, dosage_field)
+    except ValueError as error:
+        raise LineError(number, str(error), hint="each key may stand there once") from error
+    return TextRecord(fixed, n_alts, plan, samples)
+
+
+def select_info(info: str, keys: tuple[str, ...]) -> str:
+    """Return the INFO entries whose key is listed, in file order; ``.`` when there is none.
+
+    >>> select_info("AF=0.1;IMPUTED;R2=0.9", ("R2", "IMPUTED"))
+    'IMPUTED;R2=0.9'
+    """
+    if keys == ALL_INFO:
+        return info
+    return ";".join(e for e in info.split(";") if e.partition("=")[0] in keys) or "."
+
+
+@lru_cache(maxsize=4096)
+def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField) -> CallPlan:
+    """Return what is read of a record with this FORMAT.
+
+    Raises
+    ------
+    ValueError: when a key that is read stands there twice.
+    """
+    names = keys.split(b":")
+    has_gt = b"GT" in names
+    dosage = ""
+    if n_alts == 1:
+        if dosage_field in ("DS", "GP") and dosage_field.encode() in names:
+            dosage = dosage_field
+        elif dosage_field in ("auto", "GP") and not has_gt and b"DS" in names:
+            dosage = "DS"
+    read = [b"GT", dosage.encode()] if dosage else [b"GT"]
+    for name in read:
+        if names.count(name) > 1:
+            raise ValueError(f"FORMAT names {name.decode()} twice")
+    renamed = b":".join(name if name in read else b"F%d" % i for i, name in enumerate(names))
+    return CallPlan(has_gt, dosage, len(names), renamed)

@@ -22,13 +22,18 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.io.plink import GenotypeStore
-from genomix.schemas.genotypes import KINSHIP
-from genomix.variants.qc import autosomal_biallelic
+from genomix.schemas.genotypes import KINSHIP, KINSHIP_NAMED
+from genomix.variants.genotype_counts import HUMAN_AUTOSOMES, autosomal_biallelic, call_blocks
 
 DEGREES: dict[str, float] = {"duplicate": 0.354, "first": 0.177, "second": 0.0884, "third": 0.0442}
 """Kinship above which a pair counts as that degree or closer (Manichaikul 2010, table 1)."""
 
 MINIMUM = DEGREES["third"]
+
+_MANY_PAIRS = 250_000
+"""From this many pairs on, comparing bits wins back the loading of its compiler."""
+
+_BLOCK_CALLS = 1 << 25
 
 CallBlocks = Callable[[npt.NDArray[np.int64]], Iterator[npt.NDArray[np.int8]]]
 """Given sample numbers, yields int8 (n_variants, n_samples) blocks over the same variants in the same order."""
@@ -64,6 +69,7 @@ def kinship_pairs(
     minimum: float = MINIMUM,
     xp: Any = np,
     tile: int = 2048,
+    autosomes: int = HUMAN_AUTOSOMES,
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum`` (schema KINSHIP), numbered as in the store.
 
@@ -74,17 +80,46 @@ def kinship_pairs(
     samples: 0-based samples; None for all.
     xp: the array module, e.g. ``device.xp``.
     tile: samples per tile; memory grows with its square.
+    autosomes: number of autosomes of the species.
     """
-    rows = np.flatnonzero(autosomal_biallelic(store)) if variants is None else np.asarray(variants, dtype=np.int64)
+    rows = (
+        np.flatnonzero(autosomal_biallelic(store, autosomes=autosomes))
+        if variants is None
+        else np.asarray(variants, dtype=np.int64)
+    )
     chosen = np.arange(store.n_samples) if samples is None else np.asarray(samples, dtype=np.int64)
 
     def blocks(part: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int8]]:
-        for block in store.blocks(rows, chosen[part]):
-            yield block.calls
+        for _, calls in call_blocks(store, rows, chosen[part], block_size=max(64, _BLOCK_CALLS // max(len(part), 1))):
+            yield calls
 
     frame = pairs_from_blocks(blocks, len(chosen), minimum=minimum, xp=xp, tile=tile)
     first, second = chosen[frame["sample_a"].to_numpy()], chosen[frame["sample_b"].to_numpy()]
     return _pair_frame(np.minimum(first, second), np.maximum(first, second), frame["kinship"].to_numpy())
+
+
+def degree_words(kinship: pl.Expr) -> pl.Expr:
+    """Return each pair's degree in words: duplicate, first, second, third, or ``unrelated`` below 0.0442.
+
+    >>> pl.DataFrame({"k": [0.49, 0.25, 0.05]}).select(degree_words(pl.col("k"))).to_series().to_list()
+    ['duplicate', 'first', 'third']
+    """
+    words = pl.lit("unrelated")
+    for name, cut in sorted(DEGREES.items(), key=lambda item: item[1]):
+        words = pl.when(kinship > cut).then(pl.lit(name)).otherwise(words)
+    return words.alias("degree")
+
+
+def named_pairs(pairs: pl.DataFrame, sample_ids: pl.Series) -> pl.DataFrame:
+    """Return pairs with both samples' identifiers and the degree in words (schema KINSHIP_NAMED), closest first."""
+    ids = sample_ids.to_frame("id").with_row_index("number").with_columns(pl.col("number").cast(pl.Int64))
+    named = (
+        pairs.join(ids.rename({"id": "sample_id_a"}), left_on="sample_a", right_on="number")
+        .join(ids.rename({"id": "sample_id_b"}), left_on="sample_b", right_on="number")
+        .with_columns(degree_words(pl.col("kinship")))
+        .sort(["kinship", "sample_a", "sample_b"], descending=[True, False, False])
+    )
+    return KINSHIP_NAMED.validate(named.select(KINSHIP_NAMED.names))
 
 
 def king_robust(
@@ -104,7 +139,7 @@ def king_robust_matrix(calls: npt.NDArray[np.int8], *, xp: Any = np) -> npt.NDAr
     NaN where a pair shares no variant at which both could be compared.
     """
     tile = _indicators(calls, xp)
-    kinship = _to_numpy(_kinship(*_products(tile, tile, xp), xp))
+    kinship = to_numpy(_kinship(*_products(tile, tile, xp), xp))
     np.fill_diagonal(kinship, 0.5)
     return kinship
 
@@ -118,10 +153,10 @@ def pairs_from_blocks(
     for a, left in enumerate(tiles):
         for right in tiles[a:]:
             kinship = _tile_kinship(blocks, left, right, xp)
-            i, j = (_to_numpy(v) for v in xp.nonzero(kinship >= minimum))
+            i, j = (to_numpy(v) for v in xp.nonzero(kinship >= minimum))
             upper = left[i] < right[j]
             i, j = i[upper], j[upper]
-            found.append((left[i], right[j], _to_numpy(kinship)[i, j]))
+            found.append((left[i], right[j], to_numpy(kinship)[i, j]))
     first, second, values = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
     return _pair_frame(np.asarray(first), np.asarray(second), np.asarray(values))
 
@@ -138,7 +173,12 @@ def _pair_frame(first: Any, second: Any, kinship: Any) -> pl.DataFrame:
 
 
 def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], xp: Any) -> Any:
-    """Kinship of every sample of ``left`` with every one of ``right``, summed over variant blocks."""
+    """Kinship of every sample of ``left`` with every one of ``right``, summed over variant blocks.
+
+    Of a tile with itself only what lies above the diagonal need be there.
+    """
+    if xp is np and len(left) * len(right) >= _MANY_PAIRS:
+        return _tile_kinship_by_bits(blocks, left, right)
     others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if left is right else blocks(right)
     totals: tuple[Any, Any, Any] | None = None
     for left_calls, right_calls in zip(blocks(left), others, strict=False):
@@ -149,6 +189,32 @@ def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.ND
     if totals is None:
         return xp.full((len(left), len(right)), float("nan"))
     return _kinship(*totals, xp)
+
+
+def _tile_kinship_by_bits(
+    blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    from genomix.variants import _king_numba as kernel
+
+    others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if left is right else blocks(right)
+    totals = np.zeros((3, len(left), len(right)), dtype=np.int32)
+    for left_calls, right_calls in zip(blocks(left), others, strict=False):
+        one = bit_planes(left_calls)
+        other = one if right_calls is None else bit_planes(right_calls)
+        kernel.add_counts(one, other, left is right, totals)
+    squares, het_one, het_other = totals.astype(np.float64)
+    return np.asarray(_kinship(squares, het_one, het_other, np))
+
+
+def bit_planes(calls: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
+    """Return heterozygous, REF homozygous and ALT homozygous calls as bits, uint64 (3, n_samples, n_words)."""
+    by_sample = np.ascontiguousarray(calls.T)
+    n_bytes = -(-by_sample.shape[1] // 64) * 8
+    planes = np.zeros((3, len(by_sample), n_bytes), dtype=np.uint8)
+    for plane, copies in zip(planes, (1, 0, 2), strict=True):
+        packed = np.packbits(by_sample == copies, axis=1)
+        plane[:, : packed.shape[1]] = packed
+    return planes.view(np.uint64)
 
 
 def _indicators(calls: npt.NDArray[np.int8], xp: Any) -> _Tile:
@@ -190,7 +256,7 @@ def _kinship(squares: Any, het_one: Any, het_other: Any, xp: Any) -> Any:
     return xp.where(fewer > 0, 0.5 - squares / (4 * safe), nothing)
 
 
-def _to_numpy(array: Any) -> npt.NDArray[Any]:
+def to_numpy(array: Any) -> npt.NDArray[Any]:
     """Bring an array of any module to NumPy (CuPy has ``get``; the others speak DLPack)."""
     if isinstance(array, np.ndarray):
         return array

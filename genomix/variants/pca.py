@@ -4,30 +4,41 @@ Standardisation as in Patterson, Price and Reich 2006 (doi:10.1371/journal.pgen.
 with the fitting samples' ALT frequency p; a missing call counts as the mean. Components mirror ancestry, batch and
 kinship alike; few or linked variants give components of those variants rather than of people. A projected sample lies a
 little nearer to the origin than a fitting sample would (shrinkage); nothing is corrected for that.
+
+Calls are read block by block, so that memory holds one block and, for the exact method, one matrix of samples by
+samples. The block size is fixed by the number of samples: no choice changes a bit of the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
 from genomix.errors import ConfigError
+from genomix.io.plink import GenotypeStore
+from genomix.variants.genotype_counts import CallArray, FloatArray, IntArray, WordBlock, call_blocks, sample_numbers
+from genomix.variants.kinship import to_numpy
+from genomix.variants.ld import ld_prune
 from genomix.variants.threads import one_blas_thread
 
-FloatArray = npt.NDArray[np.float64]
-CallArray = npt.NDArray[np.int8]
+__all__ = [
+    "EXACT_LIMIT", "PcaModel", "allele_frequencies", "fit_pca", "fit_pca_of_store", "ld_prune", "project",
+    "project_store", "standardise",
+]  # fmt: skip
+
+CallSource = Callable[[], Iterable[tuple[slice, CallArray]]]
+"""Yields, each time it is called, the same calls in the same blocks: a part of the variants, int8 (n, n_samples)."""
 
 EXACT_LIMIT = 5000
-"""With at most this many samples or variants the decomposition is exact, beyond it randomised."""
+"""With at most this many samples the decomposition is exact, beyond it randomised."""
 
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 10
-_BLOCK = 2048
+_BLOCK_CELLS, _LARGEST_BLOCK, _SMALLEST_BLOCK = 1 << 23, 2048, 64
+_DENSE_LIMIT = 1000
 
 
 @dataclass(frozen=True)
@@ -80,9 +91,9 @@ class PcaModel:
 
 def allele_frequencies(calls: CallArray) -> FloatArray:
     """Return the ALT frequency of each variant, float64 (n_variants,); NaN without a call."""
-    called = (calls >= 0).sum(axis=1)
-    copies = np.where(calls >= 0, calls, 0).sum(axis=1, dtype=np.int64)
-    return np.where(called > 0, copies / np.maximum(2 * called, 1), np.nan)
+    het, hom_alt, missing = WordBlock.of(calls).counts()
+    called = calls.shape[1] - missing
+    return np.where(called > 0, (het + 2 * hom_alt) / np.maximum(2 * called, 1), np.nan)
 
 
 def standardise(calls: CallArray, frequencies: FloatArray) -> FloatArray:
@@ -95,140 +106,189 @@ def standardise(calls: CallArray, frequencies: FloatArray) -> FloatArray:
     return np.where((calls >= 0) & usable, z, 0.0)
 
 
-def fit_pca(calls: CallArray, *, n_components: int = 10, seed: int = 0, exact_limit: int = EXACT_LIMIT) -> PcaModel:
-    """Fit principal components on all given samples.
+def fit_pca(
+    calls: CallArray, *, n_components: int = 10, seed: int = 0, exact_limit: int = EXACT_LIMIT, xp: Any = np
+) -> PcaModel:
+    """Fit principal components on all given samples, in double precision.
 
     Parameters
     ----------
     calls: int8 (n_variants, n_samples), ``-9`` missing: autosomal, one ALT each, thinned for linkage.
     n_components: from 1 to the smaller of the samples less one and the varying variants.
-    seed: of the randomised method, which only serves more than ``exact_limit`` samples and variants
+    seed: of the randomised method, which only serves more than ``exact_limit`` samples
         (Halko, Martinsson and Tropp 2011, doi:10.1137/090771806).
+    xp: the array module of the matrix products, e.g. ``device.xp``.
 
     Raises
     ------
     ConfigError: for more components than samples and variants carry.
     """
-    frequencies = allele_frequencies(calls)
-    varying = int(((frequencies > 0) & (frequencies < 1)).sum())
-    most = min(calls.shape[1] - 1, varying)
-    if not 1 <= n_components <= most:
-        raise ConfigError(
-            f"{n_components} components of {calls.shape[1]} samples and {varying} varying variants cannot be fitted",
-            hint=f"at most {max(most, 0)}",
-        )
-    with one_blas_thread():
-        known = np.nan_to_num(frequencies)
-        exact = min(calls.shape) <= exact_limit
-        axes, values = _exact(calls, known, n_components) if exact else _randomised(calls, known, n_components, seed)
-    axes *= np.sign((axes**3).sum(axis=0))
-    spread = np.sqrt(values / calls.shape[1])
-    return PcaModel(known, axes / spread, values / varying, calls.shape[1])
+    return _fit(_in_memory(calls), calls.shape, n_components, seed, exact_limit, xp, np.dtype(np.float64))
 
 
-def _exact(calls: CallArray, frequencies: FloatArray, n_components: int) -> tuple[FloatArray, FloatArray]:
-    """Leading left singular vectors of the standardised calls and squared singular values, by the smaller Gram."""
-    from scipy.linalg import eigh
+def fit_pca_of_store(
+    store: GenotypeStore,
+    *,
+    variants: Any = None,
+    samples: Any = None,
+    n_components: int = 10,
+    seed: int = 0,
+    exact_limit: int = EXACT_LIMIT,
+    xp: Any = np,
+) -> PcaModel:
+    """Fit principal components on chosen samples of a store, as :func:`fit_pca`, without holding their calls.
 
-    by_variant = calls.shape[0] <= calls.shape[1]
-    n = min(calls.shape)
-    gram = np.zeros((n, n))
-    if by_variant:
-        for start in range(0, calls.shape[1], _BLOCK):
-            z = standardise(calls[:, start : start + _BLOCK], frequencies)
-            gram += z @ z.T
-    else:
-        for start in range(0, calls.shape[0], _BLOCK):
-            z = standardise(calls[start : start + _BLOCK], frequencies[start : start + _BLOCK])
-            gram += z.T @ z
-    values, vectors = eigh(gram, subset_by_index=(n - n_components, n - 1))
-    values, vectors = np.ascontiguousarray(values[::-1]), np.ascontiguousarray(vectors[:, ::-1])
-    return (vectors, values) if by_variant else (_times(calls, frequencies, vectors / np.sqrt(values)), values)
+    Products of standardised calls are taken in single precision block by block and added up in double: eigenvalues
+    agree with double precision to about six digits.
 
-
-def _times(calls: CallArray, frequencies: FloatArray, right: FloatArray) -> FloatArray:
-    """The standardised calls times ``right``, block by block."""
-    return np.concatenate(
-        [
-            standardise(calls[start : start + _BLOCK], frequencies[start : start + _BLOCK]) @ right
-            for start in range(0, calls.shape[0], _BLOCK)
-        ]
-    )
-
-
-def _transposed_times(calls: CallArray, frequencies: FloatArray, right: FloatArray) -> FloatArray:
-    """The transposed standardised calls times ``right``, block by block."""
-    out = np.zeros((calls.shape[1], right.shape[1]))
-    for start in range(0, calls.shape[0], _BLOCK):
-        part = slice(start, start + _BLOCK)
-        out += standardise(calls[part], frequencies[part]).T @ right[part]
-    return out
-
-
-def _randomised(
-    calls: CallArray, frequencies: FloatArray, n_components: int, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """Halko et al. 2011, algorithms 4.4 and 5.1: power iterations with re-orthogonalisation, then a small exact one."""
-    size = min(n_components + _OVERSAMPLING, *calls.shape)
-    start = np.random.default_rng(seed).standard_normal((calls.shape[1], size))
-    basis, _ = np.linalg.qr(_times(calls, frequencies, start))
-    for _ in range(_POWER_ITERATIONS):
-        back, _ = np.linalg.qr(_transposed_times(calls, frequencies, basis))
-        basis, _ = np.linalg.qr(_times(calls, frequencies, back))
-    left, singular, _ = np.linalg.svd(_transposed_times(calls, frequencies, basis).T, full_matrices=False)
-    return np.ascontiguousarray((basis @ left)[:, :n_components]), np.asarray(singular[:n_components] ** 2)
+    Parameters
+    ----------
+    variants: rows of the store's variants (autosomal, one ALT each, thinned for linkage); None for all.
+    samples: 0-based samples to fit on (unrelated ones); None for all.
+    """
+    rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
+    source, n_samples = _stored(store, rows, samples)
+    return _fit(source, (len(rows), n_samples), n_components, seed, exact_limit, xp, np.dtype(np.float32))
 
 
 def project(model: PcaModel, calls: CallArray) -> FloatArray:
     """Return component scores, float64 (n_samples, n_components), of any samples' calls at the model's variants."""
-    with one_blas_thread():
-        return _transposed_times(calls, model.frequencies, model.loadings)
+    return _project(model, _in_memory(calls), calls.shape[1], np, np.dtype(np.float64))
 
 
-def ld_prune(
-    calls: CallArray, contigs: pl.Series, positions: Any, *, r2: float = 0.2, window_bp: int = 500_000
-) -> npt.NDArray[np.bool_]:
-    """Return which variants to keep, bool (n_variants,), so that no two kept ones within the window exceed ``r2``.
+def project_store(
+    model: PcaModel, store: GenotypeStore, *, variants: Any = None, samples: Any = None, xp: Any = np
+) -> FloatArray:
+    """Return component scores, float64 (n_samples, n_components), of samples of a store.
 
-    Variants are visited in file order and kept unless the squared correlation of their calls (missing as the mean) with
-    one already kept, at most ``window_bp`` before on the same contig, exceeds ``r2``. Variants without variance are
-    dropped. Positions must ascend within a contig, and each contig be in one piece.
-
-    >>> import numpy as np, polars as pl
-    >>> calls = np.array([[0, 1, 2, 1], [0, 1, 2, 1], [2, 0, 0, 1]], dtype=np.int8)
-    >>> ld_prune(calls, pl.Series(["1", "1", "2"]), [10, 20, 20]).tolist()
-    [True, False, True]
+    Parameters
+    ----------
+    variants: the store's row of each of the model's variants; a variant that it lacks (-1) counts as the mean.
+    samples: 0-based samples; None for all.
     """
-    place = np.asarray(positions, dtype=np.int64)
-    _, contig = np.unique(contigs.to_numpy().astype(str), return_inverse=True)
-    kept = np.zeros(calls.shape[0], dtype=np.bool_)
-    window: list[int] = []
-    held = np.empty((64, calls.shape[1]))
-    for i in range(calls.shape[0]):
-        z = _unit(calls[i])
-        if z is None:
-            continue
-        gone = 0
-        while gone < len(window) and (contig[window[gone]] != contig[i] or place[i] - place[window[gone]] > window_bp):
-            gone += 1
-        if gone:
-            held[: len(window) - gone] = held[gone : len(window)].copy()
-            window = window[gone:]
-        if window and float(np.max(np.einsum("ij,j->i", held[: len(window)], z) ** 2)) > r2:
-            continue
-        if len(window) == len(held):
-            held = np.vstack([held, np.empty_like(held)])
-        held[len(window)] = z
-        window.append(i)
-        kept[i] = True
-    return kept
+    rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
+    known = np.flatnonzero(rows >= 0)
+    part = PcaModel(model.frequencies[known], model.loadings[known], model.eigenvalues, model.n_samples)
+    source, n_samples = _stored(store, rows[known], samples)
+    return _project(part, source, n_samples, xp, np.dtype(np.float32))
 
 
-def _unit(calls: CallArray) -> FloatArray | None:
-    """Centred calls of length one, 0 where missing; None without variance."""
-    present = calls >= 0
-    if not present.any():
-        return None
-    centred = np.where(present, calls - calls[present].mean(), 0.0)
-    length = float(np.sqrt((centred**2).sum()))
-    return centred / length if length > 0 else None
+def _in_memory(calls: CallArray) -> CallSource:
+    size = _block_size(calls.shape[1])
+
+    def blocks() -> Iterator[tuple[slice, CallArray]]:
+        for start in range(0, calls.shape[0], size):
+            part = slice(start, min(start + size, calls.shape[0]))
+            yield part, calls[part]
+
+    return blocks
+
+
+def _stored(store: GenotypeStore, rows: IntArray, samples: Any) -> tuple[CallSource, int]:
+    chosen = sample_numbers(store, samples)
+    return lambda: call_blocks(store, rows, chosen, block_size=_block_size(len(chosen))), len(chosen)
+
+
+def _block_size(n_samples: int) -> int:
+    return min(max(_BLOCK_CELLS // max(n_samples, 1), _SMALLEST_BLOCK), _LARGEST_BLOCK)
+
+
+class _Standardiser:
+    """Turns blocks of calls into standardised ones: float (n, n_samples) of one precision, 0 where missing."""
+
+    def __init__(self, frequencies: FloatArray, dtype: np.dtype[Any], xp: Any) -> None:
+        scale = np.sqrt(2 * frequencies * (1 - frequencies))
+        usable = scale > 0
+        self.inverse = np.where(usable, 1 / np.where(usable, scale, 1.0), 0.0).astype(dtype)
+        self.mean = (2 * frequencies).astype(dtype)
+        self.dtype, self.xp = dtype, xp
+
+    def __call__(self, part: slice, calls: CallArray) -> Any:
+        z = calls.astype(self.dtype)
+        z -= self.mean[part, None]
+        z *= self.inverse[part, None]
+        z[WordBlock.of(calls).missing_cells()] = 0
+        return self.xp.asarray(z)
+
+
+def _fit(
+    source: CallSource, shape: tuple[int, ...], n_components: int, seed: int, exact_limit: int, xp: Any,
+    dtype: np.dtype[Any],
+) -> PcaModel:  # fmt: skip
+    frequencies = np.concatenate([np.empty(0), *(allele_frequencies(calls) for _, calls in source())])
+    varying = int(((frequencies > 0) & (frequencies < 1)).sum())
+    most = min(shape[1] - 1, varying)
+    if not 1 <= n_components <= most:
+        raise ConfigError(
+            f"{n_components} components of {shape[1]} samples and {varying} varying variants cannot be fitted",
+            hint=f"at most {max(most, 0)}",
+        )
+    with one_blas_thread():
+        known = np.nan_to_num(frequencies)
+        standardised = _Standardiser(known, dtype, xp)
+        if shape[1] <= exact_limit:
+            gram = np.zeros((shape[1], shape[1]))
+            for part, calls in source():
+                z = standardised(part, calls)
+                gram += to_numpy(xp.matmul(z.T, z))
+            values, vectors = _leading(gram, n_components)
+        else:
+            values, vectors = _randomised(source, standardised, shape, n_components, seed)
+        axes = np.empty((shape[0], n_components))
+        right = xp.asarray((vectors / np.sqrt(values)).astype(dtype))
+        for part, calls in source():
+            axes[part] = to_numpy(xp.matmul(standardised(part, calls), right))
+    axes *= np.sign((axes**3).sum(axis=0))
+    spread = np.sqrt(values / shape[1])
+    return PcaModel(known, axes / spread, values / varying, shape[1])
+
+
+def _leading(gram: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """Largest eigenvalues, descending, and their vectors; by Lanczos from a fixed start if large."""
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
+    size = len(gram)
+    if size <= _DENSE_LIMIT or 3 * n >= size:
+        values, vectors = eigh(gram, subset_by_index=(size - n, size - 1))
+    else:
+        start = np.random.default_rng(0).standard_normal(size)
+        values, vectors = eigsh(gram, k=n, v0=start, ncv=min(size, max(4 * n, 40)), which="LA")
+    order = np.argsort(-values, kind="stable")
+    return values[order], np.ascontiguousarray(vectors[:, order])
+
+
+def _randomised(
+    source: CallSource, standardised: _Standardiser, shape: tuple[int, ...], n_components: int, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Halko et al. 2011, algorithm 4.4, on the samples' Gram matrix without forming it; then a small exact one."""
+    size = min(n_components + _OVERSAMPLING, *shape)
+    basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((shape[1], size)))
+    for _ in range(_POWER_ITERATIONS):
+        basis, _ = np.linalg.qr(_gram_times(source, standardised, basis))
+    image = _gram_times(source, standardised, basis)
+    small = basis.T @ image
+    values, turn = np.linalg.eigh((small + small.T) / 2)
+    leading = np.argsort(-values, kind="stable")[:n_components]
+    return values[leading], np.ascontiguousarray(basis @ turn[:, leading])
+
+
+def _gram_times(source: CallSource, standardised: _Standardiser, basis: FloatArray) -> FloatArray:
+    """The Gram matrix of the samples times ``basis``, in one pass."""
+    xp = standardised.xp
+    right = xp.asarray(basis.astype(standardised.dtype))
+    out = np.zeros(basis.shape)
+    for part, calls in source():
+        z = standardised(part, calls)
+        out += to_numpy(xp.matmul(z.T, xp.matmul(z, right)))
+    return out
+
+
+def _project(model: PcaModel, source: CallSource, n_samples: int, xp: Any, dtype: np.dtype[Any]) -> FloatArray:
+    out = np.zeros((n_samples, model.n_components))
+    with one_blas_thread():
+        standardised = _Standardiser(model.frequencies, dtype, xp)
+        loadings = model.loadings.astype(dtype)
+        for part, calls in source():
+            out += to_numpy(xp.matmul(standardised(part, calls).T, xp.asarray(loadings[part])))
+    return out

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError
+from genomix.schemas.genotypes import RELATIVES
 from genomix.variants.kinship import DEGREES
 
 IntArray = npt.NDArray[np.int64]
@@ -64,6 +65,27 @@ def unrelated(n_samples: int, pairs: pl.DataFrame, threshold: float = FIRST_DEGR
             taken[sample] = True
             blocked[neighbours[starts[sample] : starts[sample + 1]]] = True
     return taken
+
+
+def relatives_table(sample_ids: pl.Series, pairs: pl.DataFrame, threshold: float = FIRST_DEGREE) -> pl.DataFrame:
+    """Return one row per sample (schema RELATIVES): its kin group, the group's size, and a set of unrelated samples.
+
+    Parameters
+    ----------
+    sample_ids: identifiers that ``pairs`` number from 0.
+    pairs: schema KINSHIP, listed down to ``threshold`` at least.
+    """
+    n = len(sample_ids)
+    groups = kin_groups(n, pairs, threshold)
+    frame = pl.DataFrame(
+        {
+            "sample_id": sample_ids,
+            "group": groups,
+            "group_size": np.bincount(groups, minlength=n)[groups].astype(np.int64),
+            "unrelated": unrelated(n, pairs, threshold),
+        }
+    )
+    return RELATIVES.validate(frame)
 
 
 def crossing_kinship(pairs: pl.DataFrame, side_a: Any, side_b: Any) -> CrossingKinship:

@@ -97,8 +97,7 @@ def _genotypes(study: Study, report: CheckReport, found: _Found) -> None:
 
 
 def _sample_table(study: Study, report: CheckReport, samples: pl.DataFrame) -> None:
-    from genomix.io.convert import merge_samples
-    from genomix_pipelines.stages.convert_genotypes import read_sample_info
+    from genomix.io.sample_tables import merge_samples, read_sample_info
 
     assert study.genotypes is not None
     assert study.genotypes.sample_info is not None

@@ -107,6 +107,9 @@ def family_options(context: StageContext, name: str) -> dict[str, Any]:
         return {"columns": list(study.table.columns), "sentences": dict(study.table.sentences)}
     if name == "dosages":
         return {**given, "region": cis_region(context, section.cis_window_bp) if section.select == "cis" else None}
+    if name == "burden":
+        table = given.pop("weight_table", None)
+        return {**given, "weights": table or given["weights"]}
     return given
 
 

@@ -40,8 +40,15 @@ _WEIGHTS = pl.DataFrame(
     orient="row",
 )
 
+_GENES = pl.DataFrame(
+    [("1", 500, 9500, "ALPHA"), ("1", 8500, 20500, "BETA"), ("2", 20500, 30000, "GAMMA")],
+    schema=["contig", "start", "end", "gene"],
+    orient="row",
+)
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "ancestry_pcs": {"n_components": 2, "prune_r2": None},
+    "burden": {"genes": _GENES, "max_frequency": 0.6, "collapse": "weighted", "weights": "beta", "missing": "mean"},
     "dosages": {"prune_r2": 0.3, "minor_allele_frequency": 0.1},
     "polygenic_score": {"scores": [{"name": "S", "weights": _WEIGHTS}], "n_components": 2, "prune_r2": None},
     "record_windows": {

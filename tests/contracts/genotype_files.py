@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.bgen_maker import ZSTD, BgenRecord, unphased_order, write_bgen, write_sample
+
 MISSING, HAPLOID = -1, -2
 SAMPLES = ("an_na", "bo", "cem", "dee", "eve")
 SEXES = (2, 1, 1, 0, 2)
@@ -51,6 +53,7 @@ def _record(contig: str, position: int, name: str, ref: str, alts: str, text: st
         kinds |= {"haploid"} if b == HAPLOID and a >= 0 else set()
         kinds |= {"half"} if min(a, b) == MISSING and max(a, b) >= 0 else set()
         calls.append((a, b, phased))
+    kinds |= {"mixed phase"} if "phase" in kinds and not all(phased for *_, phased in calls) else set()
     alleles = tuple(a for a in alts.split(",") if a != ".")
     kinds |= {"multiallelic"} if len(alleles) > 1 else set()
     return Record(contig, position, name, ref, alleles, tuple(calls), frozenset(kinds))
@@ -62,6 +65,8 @@ COHORT: tuple[Record, ...] = (
     _record("1", 300, "long", "AT", "A", "1/1 1/1 0/0 0/1 ./."),
     _record("1", 400, "three", "A", "G,T", "0/2 1/2 2/2 ./. 0/1"),
     _record("1", 500, "phase", "G", "C", "0|1 1|0 1/1 ./. 0/1"),
+    _record("1", 550, "inphase", "G", "C", "0|1 1|0 1|1 .|. 0|0"),
+    _record("1", 560, "inphase3", "G", "C,T", "0|2 2|1 1|1 .|. 0|0"),
     _record("1", 600, "half", "G", "C", "./1 0/. 1/1 ./. 0/1"),
     _record("1", 700, "alone", "G", ".", "0/0 0/0 0/0 0/0 0/0"),
     _record("2", 100, "other", "T", "C", "0/1 0/0 ./. 1/1 0/0"),
@@ -90,7 +95,8 @@ class Maker:
     ----------
     label: names the case. format: name of the registered member.
     suffixes: the files that are written; the first one is opened.
-    holds: kinds of call that the format can express, of multiallelic, phase, haploid, half; ``sex`` when it carries it.
+    holds: kinds of call that the format can express, of multiallelic, phase, mixed phase (some calls of a record
+        phased), haploid, half; ``sex`` when it carries it.
     write: given the prefix, the records and the sample identifiers, writes every file.
     lines: one broken line for each text file.
     """
@@ -218,6 +224,37 @@ def _plink2(prefix: Path, records: Sequence[Record], ids: Sequence[str]) -> None
     prefix.with_name("in.psam").write_text("\n".join(["#IID\tSEX", *people]) + "\n")
 
 
+def _bgen(prefix: Path, records: Sequence[Record], ids: Sequence[str]) -> None:
+    write_bgen(prefix.with_name("in.bgen"), [_bgen_record(r, 8) for r in records], len(ids))
+    write_sample(prefix.with_name("in.sample"), ids, SEXES)
+    text = prefix.with_name("in.sample").read_text()
+    prefix.with_name("in.sample").write_text(text.replace(" ", "\t"))
+
+
+def _bgen_alone(prefix: Path, records: Sequence[Record], ids: Sequence[str]) -> None:
+    """Probabilities of 13 bits, which no byte holds."""
+    path = prefix.with_name("in.bgen")
+    write_bgen(path, [_bgen_record(r, 13) for r in records], len(ids), ids=ids, compression=ZSTD)
+
+
+def _bgen_record(r: Record, bits: int) -> BgenRecord:
+    """Every call as one certain genotype; of each set of probabilities the last is not stored."""
+    alleles = (r.ref, *r.alts)
+    full, phased = 2**bits - 1, "phase" in r.kinds
+    ploidy = tuple(1 if b == HAPLOID else 2 for _, b, _ in r.calls)
+    values: list[tuple[int, ...]] = []
+    for (a, b, _), z in zip(r.calls, ploidy, strict=True):
+        if phased:
+            values.append(tuple(full * (allele == k) for allele in (a, b)[:z] for k in range(len(alleles) - 1)))
+        else:
+            called = tuple(sorted((a, b)[:z]))
+            values.append(tuple(full * (called == g) for g in unphased_order(z, len(alleles))[:-1]))
+    missing = tuple(a == MISSING for a, _, _ in r.calls)
+    return BgenRecord(
+        alleles, tuple(values), ploidy, missing, phased, bits, r.contig, r.position, r.variant_id, f"snp {r.position}"
+    )
+
+
 def _column(number: int, value: str) -> Callable[[str], str]:
     def change(line: str) -> str:
         fields = line.split("\t")
@@ -231,7 +268,9 @@ def _shortened(line: str) -> str:
     return line.rpartition("\t")[0]
 
 
-_ALL = frozenset({"multiallelic", "phase", "haploid", "half"})
+_ALL = frozenset({"multiallelic", "phase", "mixed phase", "haploid", "half"})
+_PGEN = frozenset({"multiallelic", "phase", "mixed phase", "sex"})
+_BGEN = frozenset({"multiallelic", "phase", "haploid"})
 _FIRST_RECORD = VCF_HEADER_LINES + 1
 
 MAKERS = (
@@ -245,7 +284,11 @@ MAKERS = (
     Maker("plink1", "plink1", (".bed", ".bim", ".fam"), frozenset({"sex"}), _plink1, (
         Damage(".bim", 2, _column(3, "far")), Damage(".bim", 3, _shortened), Damage(".fam", 2, lambda _: "bo bo"),
     )),
-    Maker("plink2", "plink2", (".pgen", ".pvar", ".psam"), frozenset({"multiallelic", "phase", "sex"}), _plink2, (
+    Maker("plink2", "plink2", (".pgen", ".pvar", ".psam"), _PGEN, _plink2, (
         Damage(".pvar", 3, _column(1, "far")), Damage(".psam", 3, _shortened),
     )),
+    Maker("bgen", "bgen", (".bgen", ".sample"), _BGEN | {"sex"}, _bgen, (
+        Damage(".sample", 2, lambda _: "0 0 0 X"), Damage(".sample", 4, lambda _: "0 bo 0"),
+    )),
+    Maker("bgen zstd, identifiers inside", "bgen", (".bgen",), _BGEN, _bgen_alone),
 )  # fmt: skip

@@ -15,10 +15,12 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import polars as pl
 
 from genomix.errors import FormatError, GenomixError, InputNotFoundError
 from genomix.io.convert import ConversionReport, convert_genotypes
-from genomix.io.genotype_format import RECORDS_SCHEMA, genotype_formats
+from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, OpenOptions, genotype_formats
+from genomix.io.load_options import LoadOptions
 from genomix.io.plink import SUFFIXES as STORE_SUFFIXES
 from genomix.io.plink import open_store
 from genomix.provenance import canonical_json
@@ -29,10 +31,14 @@ PRIVATE_IDS = ("an_na", "bo", "PRIVATE_7731", "dee", "PRIVATE_7731")
 GARBAGE = b"\x00\xffno such format\n"
 
 
-def convert(member: Any, source: Path, prefix: Path) -> ConversionReport:
-    """Convert with this member, whether or not it is registered."""
+def convert(
+    member: Any, source: Path, prefix: Path, *, steps: list[tuple[float, int]] | None = None
+) -> ConversionReport:
+    """Convert with this member, whether or not it is registered; ``steps`` takes the progress."""
+    told = [] if steps is None else steps
+    options = LoadOptions(build="GRCh38", block_size=3)
     with patch("genomix.io.convert.find_format", return_value=member):
-        return convert_genotypes(source, prefix, build="GRCh38")
+        return convert_genotypes(source, prefix, options, progress=lambda share, count: told.append((share, count)))
 
 
 def check_reads_every_record(member: Any, maker: Maker, folder: Path) -> None:
@@ -43,24 +49,24 @@ def check_reads_every_record(member: Any, maker: Maker, folder: Path) -> None:
         if "sex" in maker.holds:
             assert samples["sex"].to_list() == list(SEXES), f"{member.name}: other sexes than the file's"
         assert source.n_samples == len(SAMPLES)
-        found = source.records()
-        assert dict(found.schema) == RECORDS_SCHEMA, f"{member.name}: records() has other columns"
-        fixed = found.select("contig", "position", "variant_id", "ref", "alt").rows()
-        expected = [(r.contig, r.position, r.variant_id, r.ref, ",".join(r.alts) or ".") for r in maker.records]
-        assert fixed == expected, f"{member.name}: {len(fixed)} records read of {len(expected)}, or other ones"
+        n = source.n_records
+        assert n in (None, len(maker.records)), f"{member.name}: {n} records stated of {len(maker.records)}"
     for size in (1, 3, None):
         _check_blocks(member, maker, folder, size)
 
 
 def _check_blocks(member: Any, maker: Maker, folder: Path, size: int | None) -> None:
-    with member.open(maker.files(folder)[0]) as source:
-        blocks = list(source.blocks(size))
-    n = sum(len(b.alleles) for b in blocks)
-    assert n == len(maker.records), f"{member.name}: blocks of {size} hold {n} of {len(maker.records)} records"
-    starts = [b.start for b in blocks]
-    ends = np.cumsum([len(b.alleles) for b in blocks]).tolist()
-    assert starts == [0, *ends[:-1]], f"{member.name}: blocks of {size} start at {starts}"
-    assert all(b.alleles.dtype == np.int16 for b in blocks), f"{member.name}: alleles are not int16"
+    with member.open(maker.files(folder)[0], OpenOptions(block_size=size)) as source:
+        given = list(source.blocks())
+    blocks = [b.general() for b in given]
+    n, total = sum(b.n_records for b in blocks), len(maker.records)
+    assert n == total, f"{member.name}: blocks of {size} hold {n} of {total} records"
+    sizes = [b.n_records for b in blocks]
+    assert max(sizes) <= (size or total), f"{member.name}: blocks of {size} hold {max(sizes)} records"
+    numbers = np.concatenate([b.numbers for b in blocks]).tolist()
+    assert numbers == list(range(total)), f"{member.name}: blocks of {size} are numbered {numbers}"
+    _check_records(member, maker, pl.concat([b.records for b in blocks]))
+    _check_shapes(member, given)
     alleles, phased = np.concatenate([b.alleles for b in blocks]), np.concatenate([b.phased for b in blocks])
     for i, record in enumerate(maker.records):
         for j, (a, b, is_phased) in enumerate(record.calls):
@@ -77,9 +83,34 @@ def _check_blocks(member: Any, maker: Maker, folder: Path, size: int | None) -> 
                 assert not phased[i, j], f"{where}: the call has no phase in the file"
 
 
+def _check_records(member: Any, maker: Maker, found: pl.DataFrame) -> None:
+    """The fixed columns are the file's, and the others say that nothing is there."""
+    assert dict(found.schema) == RECORDS_SCHEMA, f"{member.name}: the records have other columns"
+    fixed = found.select("contig", "position", "variant_id", "ref", "alt").rows()
+    expected = [(r.contig, r.position, r.variant_id, r.ref, ",".join(r.alts) or ".") for r in maker.records]
+    assert fixed == expected, f"{member.name}: other records than the file's"
+    rest = set(found.select("quality", "filter", "info").rows())
+    assert rest == {(".", "PASS", ".")}, f"{member.name}: QUAL, FILTER and INFO are {rest}, not absent"
+
+
+def _check_shapes(member: Any, blocks: list[GenotypeBlock]) -> None:
+    """Every record lies in one part of its block, and the arrays have the types of the contract."""
+    for b in blocks:
+        n_general = b.n_records - int(b.is_compact.sum())
+        shapes = (len(b.compact), len(b.alleles), len(b.phased), len(b.without_calls))
+        expected = (b.n_records - n_general, n_general, n_general, n_general)
+        assert shapes == expected, f"{member.name}: a block's parts hold {shapes} records, not {expected}"
+        kinds = (b.numbers.dtype, b.compact.dtype, b.alleles.dtype, b.phased.dtype)
+        wanted = (np.int64, np.int8, np.int16, np.bool_)
+        assert kinds == wanted, f"{member.name}: a block's arrays are {kinds}"
+        assert b.dosages is None, f"{member.name}: dosages out of hard calls"
+
+
 def check_conversion_accounts(member: Any, maker: Maker, folder: Path) -> None:
     """Read = written + left out by reason; calls sum to records x samples; the store has the file's calls."""
-    report = convert(member, maker.make(folder), folder / "out" / "a")
+    steps: list[tuple[float, int]] = []
+    report = convert(member, maker.make(folder), folder / "out" / "a", steps=steps)
+    _check_progress(member, steps, len(maker.records))
     n, written = len(maker.records), len(maker.records) - 1
     assert report.n_records_read == n, f"{member.name}: {report.n_records_read} records read of {n}"
     assert report.records_left_out == {"no ALT": 1}, f"{member.name}: left out {report.records_left_out}"
@@ -103,6 +134,13 @@ def check_conversion_accounts(member: Any, maker: Maker, folder: Path) -> None:
     assert (store.read_calls(np.flatnonzero(first), reference=True) == 2).sum(axis=1).tolist() == reference
 
 
+def _check_progress(member: Any, steps: list[tuple[float, int]], n_records: int) -> None:
+    """Shares and counts never fall, and end at all of the file."""
+    assert steps == sorted(steps), f"{member.name}: progress goes back: {steps}"
+    assert steps[0][0] >= 0, f"{member.name}: progress starts at {steps[0]}"
+    assert steps[-1] == (1.0, n_records), f"{member.name}: progress ends at {steps[-1]}, not at {(1.0, n_records)}"
+
+
 def copies(record: Record, call: tuple[int, int, bool], allele: int) -> int:
     """Copies of an allele by the default policies: haploid doubled on X only, half-calls missing."""
     a, b, _ = call
@@ -119,7 +157,7 @@ def check_round_trip(member: Any, maker: Maker, folder: Path) -> None:
         again = convert(plink2, folder / "out" / f"{source}.pgen", folder / "out" / target)
         assert again.records_left_out == {}, f"{member.name}: a written record was left out when read again"
     opened = [plink2.open(folder / "out" / f"{name}.pgen") for name in ("a", "b")]
-    (one,), (other,) = (list(source.blocks()) for source in opened)
+    (one,), (other,) = ([block.general() for block in source.blocks()] for source in opened)
     assert np.array_equal(one.alleles, other.alleles), f"{member.name}: calls change when converted again"
     assert np.array_equal(one.phased, other.phased), f"{member.name}: phase changes when converted again"
     with member.open(maker.files(folder)[0]) as source:
@@ -168,7 +206,7 @@ def _check_cut(member: Any, maker: Maker, place: Path, suffix: str, share: float
     _names(error, maker.files(place), f"{member.name}, {suffix} cut at {share:.0%}")
 
 
-TEXT = (".vcf", ".bim", ".fam", ".pvar", ".psam")
+TEXT = (".vcf", ".bim", ".fam", ".pvar", ".psam", ".sample")
 
 
 def _check_line(member: Any, maker: Maker, place: Path, damage: Damage) -> None:

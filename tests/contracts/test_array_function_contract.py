@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from genomix.io.plink import GenotypeStore
+from genomix.variants.pca import fit_pca
 from tests.contracts.array_function import array_functions, check_same_under_strict_arrays
 from tests.genotype_store import random_calls, store_of
 
@@ -30,8 +31,19 @@ def _blocks(part: np.ndarray) -> Iterator[np.ndarray]:
 
 def _calls(store: GenotypeStore) -> dict[str, list[Callable[[Any, Any], Any]]]:
     """How to call each function; a new function with ``xp`` needs an entry here."""
-    kinship = "genomix.variants.kinship"
+    kinship, pca = "genomix.variants.kinship", "genomix.variants.pca"
+    model = fit_pca(CALLS, n_components=2)
     return {
+        "genomix.variants.ld.prune_pairwise": [
+            lambda f, xp: f(store, r2=0.05, xp=xp),
+            lambda f, xp: f(store, r2=0.02, window_bp=None, window_variants=7, step=3, samples=[0, 3, 4, 7, 9], xp=xp),
+        ],
+        f"{pca}.fit_pca": [
+            lambda f, xp: f(CALLS, n_components=2, xp=xp).loadings,
+            lambda f, xp: f(WHOLE, n_components=2, exact_limit=5, xp=xp).loadings,
+        ],
+        f"{pca}.fit_pca_of_store": [lambda f, xp: f(store, n_components=2, xp=xp).loadings],
+        f"{pca}.project_store": [lambda f, xp: f(model, store, xp=xp)],
         f"{kinship}.king_robust": [
             lambda f, xp: f(CALLS, minimum=-9.0, xp=xp, tile=4), lambda f, xp: f(WHOLE, minimum=-9.0, xp=xp)
         ],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import polars as pl
 import pytest
 
-from genomix.io.genotype_format import GenotypeBlock, genotype_formats
-from genomix.io.vcf import VcfFormat, VcfSource
+from genomix.errors import TruncatedInputError
+from genomix.io.genotype_format import HET_PHASED, HET_PHASED_REVERSED, GenotypeBlock, OpenOptions, genotype_formats
 from genomix.registry import members
 from tests.contracts.genotype_files import MAKERS, Maker
 from tests.contracts.genotype_format import (
@@ -42,96 +44,204 @@ def test_every_format_keeps_the_contract(check: Any, maker: Maker, tmp_path: Pat
     check(FORMATS[maker.format], maker, tmp_path / "x")
 
 
-class _SwallowingSource(VcfSource):
-    """Leaves the second record out of the table and of the calls."""
+class _Source:
+    """A source of the BGEN format, of which a subclass breaks one promise."""
 
-    def records(self) -> pl.DataFrame:
-        return super().records().filter(pl.int_range(pl.len()) != 1)
+    def __init__(self, path: Path, options: OpenOptions | None) -> None:
+        self._inner = FORMATS["bgen"].open(path, options)
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        with VcfSource(Path(self._shown)) as whole:
-            for block in whole.blocks(1):
-                if block.start != 1:
-                    yield replace(block, start=block.start - (block.start > 1))
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        yield from self._inner.blocks()
+
+    def share_read(self) -> float:
+        return float(self._inner.share_read())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inner.__exit__()
 
 
-class _HaploidSource(VcfSource):
+class _SwallowingSource(_Source):
+    """Leaves the second record out."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            yield block.select(block.numbers != 1)
+
+
+class _HaploidSource(_Source):
     """Takes the haploid marker for a missing allele."""
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        for block in super().blocks(block_size):
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
             yield replace(block, alleles=block.alleles.clip(min=-1))
 
 
-class _LeavingSource(VcfSource):
-    """Unpacks into a folder that it never removes."""
-
-    def __init__(self, path: Path) -> None:
-        Path(tempfile.mkdtemp(prefix="unpacked-"))
-        super().__init__(path)
-
-
-class _GapSource(VcfSource):
+class _GapSource(_Source):
     """Forgets the last, smaller block."""
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        for block in super().blocks(block_size):
-            if block_size is None or len(block.alleles) == block_size:
+    def __init__(self, path: Path, options: OpenOptions | None) -> None:
+        super().__init__(path, options)
+        self._size = options.block_size if options else None
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            if self._size is None or block.n_records == self._size:
                 yield block
 
 
-class _UnphasedSource(VcfSource):
+class _GreedySource(_Source):
+    """Takes the block size for a suggestion."""
+
+    def __init__(self, path: Path, _: OpenOptions | None) -> None:
+        super().__init__(path, None)
+
+
+class _RenumberedSource(_Source):
+    """Numbers the records of each block anew."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            yield replace(block, numbers=np.arange(block.n_records))
+
+
+class _UnphasedSource(_Source):
     """Sorts the alleles of every call."""
 
-    def blocks(self, block_size: int | None = None) -> Iterator[GenotypeBlock]:
-        for block in super().blocks(block_size):
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
             alleles = block.alleles.copy()
             swap = (alleles[..., 1] >= 0) & (alleles[..., 0] > alleles[..., 1])
             alleles[swap] = alleles[swap][:, ::-1]
-            yield replace(block, alleles=alleles)
+            compact = np.where(block.compact == HET_PHASED_REVERSED, HET_PHASED, block.compact)
+            yield replace(block, alleles=alleles, compact=compact.astype(np.int8))
 
 
-class _BareSource(VcfSource):
+class _PhaseLosingSource(_Source):
+    """Keeps the order of alleles and forgets what it means."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            general = block.general()
+            yield replace(general, phased=np.zeros_like(general.phased))
+
+
+class _SwappedSource(_Source):
+    """Takes the first allele for ALT."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            yield replace(block, records=block.records.rename({"ref": "alt", "alt": "ref"}))
+
+
+class _QuietFilterSource(_Source):
+    """Says nothing where it should say PASS."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            yield replace(block, records=block.records.with_columns(pl.lit(".").alias("filter")))
+
+
+class _UntypedSource(_Source):
+    """Hands out compact codes of another width."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            yield replace(block, compact=block.compact.astype(np.int16))
+
+
+class _InventingSource(_Source):
+    """Has dosages where the file has calls."""
+
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        for block in super().blocks():
+            dosages = np.ones(block.alleles.shape[:2], dtype=np.float32)
+            yield replace(block, dosages=dosages)
+
+
+class _StuckSource(_Source):
+    """Never says how far it is."""
+
+    def share_read(self) -> float:
+        return 0.0
+
+
+class _LeavingSource(_Source):
+    """Unpacks into a folder that it never removes."""
+
+    def __init__(self, path: Path, options: OpenOptions | None) -> None:
+        Path(tempfile.mkdtemp(prefix="unpacked-"))
+        super().__init__(path, options)
+
+
+class _BareSource(_Source):
     """Lets Python's own errors through."""
 
-    def __init__(self, path: Path) -> None:
-        path.read_bytes().decode("latin-1").index("##fileformat")
-        super().__init__(path)
+    def __init__(self, path: Path, options: OpenOptions | None) -> None:
+        path.read_bytes().index(b"bgen")
+        super().__init__(path, options)
 
 
-class _OpenHandedFormat(VcfFormat):
-    """Takes what is there and keeps quiet about what is not."""
+class _SilentlyCutSource(_Source):
+    """Takes the end of a file for the end of its records."""
 
-    def __init__(self, source: type[VcfSource]) -> None:
+    def blocks(self) -> Iterator[GenotypeBlock]:
+        with suppress(TruncatedInputError):
+            yield from super().blocks()
+
+
+class _BrokenFormat:
+    """A format whose sources break a promise."""
+
+    name = "bgen"
+    suffixes = (".bgen",)
+
+    def __init__(self, source: Callable[[Path, OpenOptions | None], _Source]) -> None:
         self.source = source
 
-    def open(self, path: Path, options: Mapping[str, Any] | None = None) -> VcfSource:
-        return self.source(path)
+    def open(self, path: Path, options: OpenOptions | None = None) -> _Source:
+        return self.source(path, options)
 
 
-VCF = MAKERS[0]
+BGEN = next(m for m in MAKERS if m.label == "bgen zstd, identifiers inside")
+N = len(BGEN.records)
 BROKEN = (
-    (check_reads_every_record, _SwallowingSource, "9 records read of 10"),
-    (check_conversion_accounts, _SwallowingSource, "9 records read of 10"),
-    (check_reads_every_record, _GapSource, "blocks of 3 hold 9 of 10 records"),
+    (check_reads_every_record, _SwallowingSource, f"hold {N - 1} of {N} records"),
+    (check_reads_every_record, _GapSource, f"blocks of 3 hold {N - N % 3} of {N} records"),
+    (check_reads_every_record, _GreedySource, f"blocks of 1 hold {N} records"),
+    (check_reads_every_record, _RenumberedSource, "blocks of 1 are numbered"),
+    (check_reads_every_record, _SwappedSource, "columns|other records than the file's"),
+    (check_reads_every_record, _QuietFilterSource, "QUAL, FILTER and INFO are"),
+    (check_reads_every_record, _UntypedSource, "arrays are"),
+    (check_reads_every_record, _InventingSource, "dosages out of hard calls"),
     (check_reads_every_record, _HaploidSource, "is not the haploid call"),
     (check_reads_every_record, _UnphasedSource, "the order of a phased call is lost"),
+    (check_reads_every_record, _PhaseLosingSource, "the phase is lost"),
+    (check_conversion_accounts, _SwallowingSource, f"progress ends at .*{N - 1}.*{N}"),
     (check_conversion_accounts, _HaploidSource, "other calls than the file"),
+    (check_conversion_accounts, _StuckSource, "progress ends at"),
     (check_rejects_bad_input, _LeavingSource, "leaves .*unpacked-.* in the temporary folder"),
     (check_rejects_bad_input, _BareSource, "raised FileNotFoundError"),
+    (check_rejects_bad_input, _SilentlyCutSource, "cut at 60% was accepted"),
 )
 
 
 @pytest.mark.parametrize(("check", "source", "message"), BROKEN)
 def test_each_check_catches_a_broken_format(check: Any, source: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=message):
-        check(_OpenHandedFormat(source), VCF, tmp_path / "x")
+        check(_BrokenFormat(source), BGEN, tmp_path / "x")
 
 
 def test_a_format_that_takes_the_same_sample_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genomix.io.vcf_text.check_sample_ids", lambda *_, **__: None)
-    with pytest.raises(AssertionError, match="the repeated sample is not named"):
-        check_rejects_bad_input(FORMATS["vcf"], VCF, tmp_path / "x")
+    for module in ("bgen", "sample_tables"):
+        monkeypatch.setattr(f"genomix.io.{module}.check_sample_ids", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match="a repeated sample was accepted"):
+        check_rejects_bad_input(FORMATS["bgen"], BGEN, tmp_path / "x")
 
 
 def test_a_format_that_forgets_that_ref_is_provisional_is_caught(
@@ -144,7 +254,7 @@ def test_a_format_that_forgets_that_ref_is_provisional_is_caught(
 
 
 def test_a_format_that_claims_another_ones_suffix_is_caught() -> None:
-    greedy = VcfFormat()
+    greedy = _BrokenFormat(_Source)
     greedy.name, greedy.suffixes = "greedy", (".gz", ".bed")
     with pytest.raises(AssertionError, match=r"greedy and plink1 both claim \['.bed'\]"):
         check_suffixes_are_its_own(greedy, FORMATS)

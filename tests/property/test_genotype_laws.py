@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from genomix.io.call_policies import apply_ploidy
+from genomix.io.call_policies import CALL_NOTES, CALL_OUTCOMES, Policies, compacted, finish_block
 from genomix.io.contigs import PloidyClass
-from genomix.io.genotype_format import GenotypeBlock
+from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, general_block
 from genomix.io.pgen_writer import PgenBlockWriter
-from genomix.io.plink import open_pgen, read_pgen_block
+from genomix.io.plink import open_pgen_records, read_pgen_block
 from genomix.variants.hwe import hwe_exact_mid_p_many
 from genomix.variants.kinship import king_robust
 from genomix.variants.relatives import kin_groups, unrelated
@@ -36,53 +36,87 @@ def records(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return alleles, draw(hnp.arrays(np.bool_, (n, samples))), counts
 
 
+def fixed_columns(counts: np.ndarray) -> pl.DataFrame:
+    """Records of which only the number of ALTs matters."""
+    n = len(counts)
+    alts = [",".join("G" * (k + 1) for k in range(int(c) - 1)) for c in counts]
+    values = {"position": np.arange(1, n + 1), "alt": alts}
+    return pl.DataFrame({k: values.get(k, ["A"] * n) for k in RECORDS_SCHEMA}, schema=RECORDS_SCHEMA)
+
+
 @settings(max_examples=60, deadline=None)
 @given(records())
-def test_what_is_written_is_read_back(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    alleles, phased, counts = case
+def test_any_calls_survive_a_pgen(given_records) -> None:
+    alleles, phased, counts = given_records
+    n, samples, _ = alleles.shape
+    columns = fixed_columns(counts)
+    finished = compacted(general_block(np.arange(n), columns, alleles, phased))
+    assert finished.is_compact.tolist() == (counts == 2).tolist()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "x.pgen"
+        path = Path(folder) / "a.pgen"
         writer = PgenBlockWriter(
-            path, n_samples=alleles.shape[1], n_records=len(alleles), max_alleles=int(counts.max()),
-            ref_known=True, phased=True, dosages=False,
+            path, n_samples=samples, n_records=n, max_alleles=int(counts.max()), ref_known=True, phased=True,
+            dosages=False,
         )  # fmt: skip
-        writer.append(alleles, phased, counts)
+        writer.append(finished)
         writer.close()
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp)
-        reader = open_pgen(path, alleles.shape[1], offsets)
-        block = read_pgen_block(reader, np.arange(len(alleles)), alleles.shape[1], offsets)
-        reader.close()
-    different = alleles[..., 0] != alleles[..., 1]
-    kept_phase = phased & different
-    expected = np.where(kept_phase[..., None], alleles, np.sort(alleles, axis=2))
-    assert (block.alleles == expected).all()
-    assert (block.phased[different] == kept_phase[different]).all()
+        pgen = open_pgen_records(path, samples, offsets)
+        block = read_pgen_block(pgen, np.arange(n), columns)
+        pgen.reader.close()
+    assert block.is_compact.tolist() == (counts == 2).tolist()
+    block = block.general()
+    assert np.array_equal(np.sort(block.alleles, axis=2), np.sort(alleles, axis=2))
+    het = (alleles[..., 0] != alleles[..., 1]) & phased
+    assert np.array_equal(block.alleles[het], alleles[het])
+    assert block.phased[het].all()
+    assert not block.phased[(alleles[..., 0] != alleles[..., 1]) & ~phased].any()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
-    hnp.arrays(np.int16, st.tuples(st.integers(1, 5), st.integers(1, 6), st.just(2)), elements=st.integers(-1, 2)),
+    hnp.arrays(np.int16, st.tuples(st.integers(1, 5), st.integers(1, 6), st.just(2)), elements=st.integers(-1, 3)),
     st.data(),
 )
 def test_every_call_has_one_outcome(alleles: np.ndarray, data: st.DataObject) -> None:
     n, samples, _ = alleles.shape
-    haploid = data.draw(hnp.arrays(np.bool_, (n, samples)))
-    alleles[haploid, 1] = -2
+    alleles[data.draw(hnp.arrays(np.bool_, (n, samples))), 1] = -2
+    over = data.draw(hnp.arrays(np.bool_, (n, samples), fill=st.just(False)))
+    alleles[over] = -3
+    without = data.draw(hnp.arrays(np.bool_, (n,), fill=st.just(False)))
+    alleles[without] = -1
+    dosages = None
+    if data.draw(st.booleans()):
+        dosages = np.where(data.draw(hnp.arrays(np.bool_, (n, samples))), np.float32(0.5), np.float32(np.nan))
+    compact = data.draw(hnp.arrays(np.int8, (2, samples), elements=st.sampled_from([0, 1, 2, 3, 4, -9])))
     classes = np.array(
-        data.draw(st.lists(st.sampled_from([int(c) for c in PloidyClass]), min_size=n, max_size=n)), dtype=np.int8
+        data.draw(st.lists(st.sampled_from([int(c) for c in PloidyClass]), min_size=n + 2, max_size=n + 2)),
+        dtype=np.int8,
     )
-    half_call = data.draw(st.sampled_from(["missing", "reference"]))
-    policy = data.draw(st.sampled_from(["missing", "double"]))
-    block = GenotypeBlock(0, alleles, np.zeros((n, samples), bool), np.zeros(n, np.int64), np.zeros(n, bool))
+    policies = Policies(
+        data.draw(st.sampled_from(["missing", "reference"])), data.draw(st.sampled_from(["missing", "double"]))
+    )
+    counts = np.concatenate([[2, 2], np.full(n, 4)])
+    is_compact = np.arange(n + 2) < 2
+    block = GenotypeBlock(
+        np.arange(n + 2), fixed_columns(counts), is_compact, compact, alleles, np.zeros((n, samples), bool), without,
+        dosages,
+    )  # fmt: skip
     calls: Counter[str] = Counter()
-    found = apply_ploidy(block, classes, half_call, policy, calls, ids=pl.Series([str(i) for i in range(samples)]))
-    assert sum(calls.values()) == n * samples
+    sex = np.array(data.draw(st.lists(st.integers(0, 2), min_size=samples, max_size=samples)), dtype=np.int8)
+    ids = pl.Series([str(i) for i in range(samples)])
+    found = finish_block(block, classes, sex, policies, calls, ids=ids)
+    outcomes = {name: calls[name] for name in CALL_OUTCOMES}
+    assert sum(outcomes.values()) == (n + 2) * samples
     assert all(v >= 0 for v in calls.values())
-    assert ((found[..., 0] < 0) == (found[..., 1] < 0)).all()
-    lost = calls["missing"] + calls["half-calls set missing"] + calls["haploid calls set missing"]
-    assert (found[..., 0] < 0).sum() == lost
+    assert set(calls) <= {*CALL_OUTCOMES, *CALL_NOTES}
+    assert ((found.general[..., 0] < 0) == (found.general[..., 1] < 0)).all()
     untouched = (alleles >= 0).all(axis=2)
-    assert (found[untouched] == alleles[untouched]).all()
+    assert (found.general[untouched] == alleles[untouched]).all()
+    assert np.array_equal(found.compact, compact)
+    known = 0 if found.dosages is None else int(np.isfinite(found.dosages).sum())
+    assert outcomes["dosages kept, hard calls derived"] == known
+    assert outcomes["diploid calls kept"] <= int(untouched.sum()) + int((compact >= 0).sum())
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,6 +16,7 @@ import pytest
 
 from genomix.io.contigs import AUTOSOMES
 from genomix.io.convert import convert_genotypes
+from genomix.io.load_options import LoadOptions
 from genomix.io.pgs_catalog import read_scoring_file
 from genomix.io.plink import GenotypeStore, open_store
 from genomix.variants.kinship import kinship_pairs
@@ -42,7 +43,7 @@ def people(real_data: Path) -> pl.DataFrame:
 def tiny(real_data: Path, people: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> GenotypeStore:
     prefix = tmp_path_factory.mktemp("tiny") / "tiny"
     source = real_data / PGS / "data/vcf/tiny1000G.vcf.gz"
-    report = convert_genotypes(source, prefix, build="GRCh38", sex=people)
+    report = convert_genotypes(source, prefix, LoadOptions(build="GRCh38", sex=people))
     assert report.calls == {"diploid calls kept": 1004 * 3202 - 57_564, "haploid calls doubled": 57_564}
     return open_store(prefix)
 

@@ -39,6 +39,8 @@ NEEDED = {
     "f = os.path.join(tempfile.mkdtemp(dir=SCRATCH), 'a.pgen').encode(); "
     "w = pgenlib.PgenWriter(f, 3, variant_ct=1, nonref_flags=False); w.append_biallelic(np.array([0, 1, 2], np.int8)); "
     "w.close(); a = np.empty(3, np.int8); pgenlib.PgenReader(f).read(0, a); assert a.tolist() == [0, 1, 2]",
+    "numba": "from numba import njit; assert njit(lambda a: a + 1)(1) == 2",
+    "deflate": "import deflate, zlib; assert deflate.gzip_decompress(deflate.gzip_compress(b'abc'), 3) == b'abc'",
     "matplotlib": "import io, matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot as plt; plt.plot([0, 1]); "
     "s = io.StringIO(); plt.savefig(s, format='svg'); assert '<svg' in s.getvalue()",
     "jinja2": "import jinja2; assert jinja2.Template('{{ a }}').render(a=1) == '1'",

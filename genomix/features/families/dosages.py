@@ -9,7 +9,15 @@ minor_allele_frequency: smallest frequency (default 0.05); prune_r2: largest squ
 ``prune_window_bp`` (default 0.8 within 1,000,000 bp; None: no thinning); max_variants: the most frequent ones where
 more are left (default None: all). cis_window_bp is accepted and unused: the region already includes it.
 
-No label is ever seen: nothing is selected by its association. A missing genotype, and a person without genotypes, are
+Selection by association: ``select = {"by": "association", "p": 1e-4, "max_variants": 500, "clump_r2": 0.2}``. Every
+kept variant is tested (linear or logistic regression, as the label is) among the unrelated training people of the fold,
+and nobody else: ``fit`` is given no other label. Variants with a P below ``p`` are taken from the smallest up, leaving
+out one whose squared correlation with a taken one within ``clump_window_bp`` (1,000,000) exceeds ``clump_r2`` (None: no
+clumping), ``max_variants`` at most (None: all) and ``min_variants`` (1) at least, whatever their P. ``components`` (0):
+principal components of the same people as covariates. A person with several rows counts once, with the mean label, or
+as a case when any row is one. minor_allele_frequency applies too; prune_r2 and max_variants outside ``select`` do not.
+
+Otherwise no label is ever seen. A missing genotype, and a person without genotypes, are
 missing. On X outside the pseudo-autosomal regions a man has 0 or 2 copies here.
 """
 
@@ -23,6 +31,7 @@ import numpy as np
 import polars as pl
 
 from genomix.errors import ConfigError
+from genomix.features.association import select_by_association
 from genomix.features.family import FeatureInputs, Learned, Options
 from genomix.features.genotypes import (
     column_table,
@@ -82,7 +91,9 @@ class DosagesFamily:
         """Learn which candidates to keep, from allele frequencies and linkage among the people of ``rows``."""
         chosen = with_defaults(self.name, options, DEFAULTS)
         candidates = _candidates(inputs, chosen)
-        if chosen["select"] != "list":
+        if isinstance(chosen["select"], Mapping):
+            candidates = select_by_association(inputs, candidates, rows, chosen)
+        elif chosen["select"] != "list":
             candidates = _thin(inputs, candidates, training_samples(inputs, rows), chosen)
         if not len(candidates):
             raise ConfigError(
@@ -140,10 +151,10 @@ def _candidates(inputs: FeatureInputs, options: Mapping[str, Any]) -> RowArray:
     store, _ = genotypes_of(inputs)
     rows = kept_variants(inputs)
     rows = np.asarray(rows[variant_keys(store.variants[rows]).is_first_distinct().to_numpy()])
-    if select == "all":
+    if select == "all" or isinstance(select, Mapping):
         return rows
     if select != "cis":
-        raise ConfigError(f"dosages select = {select!r}", hint="all, cis or list")
+        raise ConfigError(f"dosages select = {select!r}", hint='all, cis or list, or a table with by = "association"')
     contig, start, end = _region(options["region"])
     table = store.variants[rows]
     inside = (table["contig"] == contig) & table["position"].is_between(start, end)

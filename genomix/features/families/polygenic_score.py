@@ -7,6 +7,9 @@ scores: list of ``{"name", "path"}``, each with optional ``minimum_coverage``; i
 genotypes must have (default 0.75). ambiguous: ``drop`` (default) or ``keep`` A/T and C/G variants. adjust: regress the
 score on ancestry components and give the residual (default true). Options of the components as in ``ancestry_pcs``.
 
+Dominant, recessive and per-genotype weights are summed as such. A score's dosages are read once per store and kept for
+every fold, up to 128 MiB a score.
+
 ``compute`` gives the plain sum, a missing genotype counting nothing. Learned from training people: the effect-allele
 frequencies that stand in for missing genotypes; from unrelated training people: the regression on ancestry, and the
 residual's standard deviation. ``apply`` gives (score - expected at that ancestry) / standard deviation. This removes
@@ -15,10 +18,11 @@ the shift of the mean with ancestry, not the loss of accuracy outside the discov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +46,16 @@ from genomix.features.genotypes import (
 from genomix.features.matrix import FeatureBlock, RowArray
 from genomix.io.contigs import UNKNOWN_BUILD
 from genomix.io.pgs_catalog import ScoringFile, read_scoring_file
+from genomix.io.plink import GenotypeStore
+from genomix.schemas.scores import ADDITIVE, GENOTYPIC
+from genomix.variants.score_sums import expected_sum
 from genomix.variants.scores import (
     MINIMUM_COVERAGE,
+    LoadedDosages,
     ScoreMatch,
     check_score_build,
     effect_frequencies,
+    load_dosages,
     match_score,
     require_coverage,
     score_sums,
@@ -63,6 +72,12 @@ DEFAULTS: dict[str, Any] = {
     **ANCESTRY_DEFAULTS,
 }
 _SCORE_KEYS = frozenset({"name", "path", "weights", "build", "minimum_coverage"})
+
+_MOST_VALUES = 32 << 20
+"""Dosages of one score that are kept in memory (128 MiB): a fold then reads no genotypes again."""
+
+_KEPT_SCORES = 8
+_kept: WeakKeyDictionary[GenotypeStore, dict[Hashable, LoadedDosages]] = WeakKeyDictionary()
 
 
 class _Score(NamedTuple):
@@ -84,22 +99,26 @@ class PolygenicScoreFamily:
         store, sample_of_row = genotypes_of(inputs)
         samples = linked_samples(sample_of_row)
         matched = _matched(inputs, chosen)
-        sums = [score_sums(store, score.match, frequencies=None, samples=samples) for score in matched]
+        sums = [
+            score_sums(store, s.match, frequencies=None, samples=samples, loaded=_loaded(store, s.match, sample_of_row))
+            for s in matched
+        ]
         values = onto_rows(np.column_stack(sums), samples, sample_of_row)
         return FeatureBlock(values.astype(np.float32), _columns([s.name for s in matched], "sum of weights"))
 
     def fit(self, block: FeatureBlock, inputs: FeatureInputs, options: Options, rows: RowArray) -> Learned:
         """Learn frequencies, the regression on ancestry, and the residual's spread."""
         chosen = with_defaults(self.name, options, DEFAULTS)
-        store, _ = genotypes_of(inputs)
+        store, sample_of_row = genotypes_of(inputs)
         ancestry = learn_ancestry(inputs, rows, {k: chosen[k] for k in ANCESTRY_DEFAULTS}) if chosen["adjust"] else None
         everyone = training_samples(inputs, rows)
         founders = training_samples(inputs, rows, unrelated_only=True)
         design = _design(inputs, ancestry, founders)
         learned: dict[str, Any] = {}
         for score in _matched(inputs, chosen):
-            frequencies = np.nan_to_num(effect_frequencies(store, score.match, everyone))
-            sums = score_sums(store, score.match, frequencies=frequencies, samples=founders)
+            loaded = _loaded(store, score.match, sample_of_row)
+            frequencies = np.nan_to_num(effect_frequencies(store, score.match, everyone, loaded=loaded))
+            sums = score_sums(store, score.match, frequencies=frequencies, samples=founders, loaded=loaded)
             coefficients, spread = _regress(sums, design)
             if not spread > 0:
                 raise ConfigError(f"score {score.name} does not vary among {len(founders)} unrelated training people")
@@ -112,6 +131,7 @@ class PolygenicScoreFamily:
                 "coefficients": coefficients.tolist(),
                 "spread": spread,
                 "counts": score.match.counts,
+                **_effects(used),
             }
         return {"scores": learned, "ancestry": ancestry}
 
@@ -220,9 +240,37 @@ def _sums_of(inputs: FeatureInputs, facts: Mapping[str, Any], samples: RowArray)
     """Scores from what was learned; a variant that this store lacks counts as missing in everyone."""
     store, _ = genotypes_of(inputs)
     rows = rows_of_keys(store, facts["variants"])
-    table = pl.DataFrame({"variant": rows, "reference": facts["reference"], "weight": facts["weights"]})
+    table = pl.DataFrame(
+        {"variant": rows, "reference": facts["reference"], "weight": facts["weights"], **facts.get("effects", {})}
+    )
     frequencies = np.asarray(facts["frequencies"], dtype=np.float64)
     here = rows >= 0
-    absent = float((2 * frequencies * np.asarray(facts["weights"]))[~here].sum())
+    haploid = np.array([key.split(":", 1)[0] in ("Y", "MT") for key in facts["variants"]], dtype=np.bool_)
+    absent = expected_sum(table.filter(pl.Series(~here)), frequencies[~here], haploid[~here])
     match = ScoreMatch(table.filter(pl.Series(here)), {})
-    return score_sums(store, match, frequencies=frequencies[here], samples=samples) + absent
+    _, sample_of_row = genotypes_of(inputs)
+    loaded = _loaded(store, match, sample_of_row)
+    return score_sums(store, match, frequencies=frequencies[here], samples=samples, loaded=loaded) + absent
+
+
+def _effects(used: pl.DataFrame) -> dict[str, Any]:
+    """What has to be remembered of weights that are not additive: nothing for a score that is."""
+    if (used["effect_type"] == ADDITIVE).all():
+        return {}
+    columns = ["effect_type", *(c for c in ("weight_0", "weight_1", "weight_2") if GENOTYPIC in used["effect_type"])]
+    return {"effects": {c: used[c].to_list() for c in columns}}
+
+
+def _loaded(store: GenotypeStore, match: ScoreMatch, sample_of_row: RowArray) -> LoadedDosages | None:
+    """The score's dosages of every linked sample, read once per store; None where they would take too much memory."""
+    samples = linked_samples(sample_of_row)
+    used = match.variants
+    if used.height * len(samples) > _MOST_VALUES:
+        return None
+    key = (used["variant"].to_numpy().tobytes(), used["reference"].to_numpy().tobytes(), samples.tobytes())
+    known = _kept.setdefault(store, {})
+    if key not in known:
+        while len(known) >= _KEPT_SCORES:
+            known.pop(next(iter(known)))
+        known[key] = load_dosages(store, [match], samples)
+    return known[key]

@@ -16,7 +16,7 @@ from genomix.provenance import read_json
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.stage_inputs import family_inputs
 from genomix_pipelines.stages.model import part
-from genomix_pipelines.study import Study
+from genomix_pipelines.study import Study, without_folders
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
     return {
         "split": study.split.model_dump(mode="json"),
         "scores": [[s.name, s.discovery_cohorts] for s in study.scores],
-        "features": study.features.model_dump(mode="json"),
+        "features": without_folders(study.features.model_dump()),
         "binary": study.binary,
         "target": target,
     }

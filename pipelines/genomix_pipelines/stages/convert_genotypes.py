@@ -7,27 +7,33 @@ from typing import Any
 
 import polars as pl
 
-from genomix.errors import FormatError, LinkError
+from genomix.errors import LinkError
 from genomix.io.convert import convert_genotypes
-from genomix.io.tables import read_table
+from genomix.io.load_options import LoadOptions
+from genomix.io.sample_tables import read_sample_info
 from genomix.provenance import write_json
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.study import Study, fileset_files
+from genomix_pipelines.study_sections import GenotypesSection
+
+_LOADING = ("build", "half_call", "dosage", "multi_allelic", "keep_filter", "bgen_ref")
+"""Keys of [genotypes] that decide what is loaded, beside its files."""
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
     """Return the genotype file, or the members of its fileset, and the sample table."""
     assert study.genotypes is not None
     found = {f"genotypes{''.join(p.suffixes[-1:])}": p for p in fileset_files(study.genotypes.path)}
-    if study.genotypes.sample_info is not None:
-        found["sample_info"] = study.genotypes.sample_info
+    for name, path in (("sample_info", study.genotypes.sample_info), ("fasta", study.genotypes.fasta)):
+        if path is not None:
+            found[name] = path
     return found
 
 
 def parameters(study: Study, _target: str | None) -> dict[str, Any]:
     """Return the declared build and the policies."""
     assert study.genotypes is not None
-    return {"build": study.genotypes.build, "half_call": study.genotypes.half_call}
+    return study.genotypes.model_dump(mode="json", include=set(_LOADING))
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -38,10 +44,8 @@ def run(context: StageContext) -> dict[str, Any]:
         report = convert_genotypes(
             section.path,
             context.out / "genotypes",
-            build=section.build,
-            sex=info,
-            half_call=section.half_call,
-            progress=lambda done, total: context.progress(done / max(total, 1), "records"),
+            load_options(section, info),
+            progress=lambda share, n: context.progress(share, f"{n:,} records"),
         )
     except LinkError as error:  # only the sample table can fail to join here
         error.where = error.where or section.sample_info.name
@@ -50,29 +54,19 @@ def run(context: StageContext) -> dict[str, Any]:
     return {"records": report.n_records_read, "variants": report.n_variants_written, "samples": report.n_samples}
 
 
-def read_sample_info(path: Path) -> pl.DataFrame:
-    """Read a sample table: sample_id (or IID), sex (1, 2, 0 or male, female), and any labels."""
-    frame = read_table(path, text=("sample_id", "IID", "#IID"))
-    names = {c: "sample_id" for c in ("IID", "#IID") if c in frame.columns} | {"SEX": "sex"}
-    frame = frame.rename({k: v for k, v in names.items() if k in frame.columns})
-    for name in ("sample_id", "sex"):
-        if name not in frame.columns:
-            raise FormatError(
-                f"sample table has no column {name!r}", where=str(path), hint="it has: " + ", ".join(frame.columns)
-            )
-    words = pl.col("sex").cast(pl.String).str.to_lowercase()
-    sex = words.replace_strict(
-        {"1": 1, "m": 1, "male": 1, "2": 2, "f": 2, "female": 2}, default=0, return_dtype=pl.Int8
+def load_options(section: GenotypesSection, info: pl.DataFrame | None) -> LoadOptions:
+    """Return how the study's genotypes are loaded; ``info`` is its sample table."""
+    return LoadOptions(
+        build=section.build,
+        sex=info,
+        half_call=section.half_call,
+        dosage_field=section.dosage,
+        multi_allelic=section.multi_allelic,
+        keep_filter=section.keep_filter,
+        fasta=section.fasta,
+        left_align=section.fasta is not None,
+        bgen_ref=section.bgen_ref,
     )
-    unknown = words.is_null() | words.is_in(["0", "u", "unknown", "na", "nan", "", "-9"])
-    strange = frame.filter((sex == 0) & ~unknown)["sex"]
-    if len(strange):
-        raise FormatError(
-            f"sample table: {strange[0]!r} is no sex that is known",
-            where=str(path),
-            hint="1 or male, 2 or female, 0 unknown",
-        )
-    return frame.with_columns(sex.alias("sex"))
 
 
 STAGE = Stage(

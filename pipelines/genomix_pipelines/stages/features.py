@@ -11,7 +11,7 @@ from genomix.features.assemble import assemble
 from genomix.features.matrix import write_matrix
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.stage_inputs import family_inputs, write_used_table
-from genomix_pipelines.study import Study
+from genomix_pipelines.study import Study, without_folders
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
@@ -19,13 +19,15 @@ def files(study: Study, _target: str | None) -> dict[str, Path]:
     found = {f"score_{i}": s.path for i, s in enumerate(study.scores)}
     if study.table is not None and study.features.table is not None:
         found["table"] = study.table.path
+    if study.features.burden is not None:
+        found |= {f"burden_{name}": v for name, v in study.features.burden if isinstance(v, Path)}
     return found
 
 
 def parameters(study: Study, target: str | None) -> dict[str, Any]:
     """Return the families' options."""
     return {
-        "features": study.features.model_dump(mode="json"),
+        "features": without_folders(study.features.model_dump()),
         "scores": [s.model_dump(mode="json", exclude={"path", "discovery_cohorts"}) for s in study.scores],
         "table": study.table.model_dump(mode="json", exclude={"path"}) if study.table else None,
         "target": target,

@@ -15,7 +15,8 @@ from genomix.schemas.people import FLOW
 from genomix.variants.qc import SampleThresholds, VariantThresholds, sample_qc, threshold_table, variant_qc
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.stage_inputs import open_genotypes
-from genomix_pipelines.study import GenotypesSection, Study
+from genomix_pipelines.study import Study
+from genomix_pipelines.study_sections import GenotypesSection
 
 UNREACHED_F = float("inf")
 
@@ -40,7 +41,7 @@ def run(context: StageContext) -> dict[str, Any]:
     variants = variant_qc(store, of_variants, ancestry=ancestry)
     context.progress(0.5, "samples")
     passed = np.flatnonzero(variants["keep"].to_numpy())
-    samples = sample_qc(store, of_samples, ancestry=ancestry, variants=passed)
+    samples = sample_qc(store, of_samples, ancestry=ancestry, variants=passed, counted=variants)
     variants.write_parquet(context.out / "variants.parquet")
     samples.write_parquet(context.out / "samples.parquet")
     store.samples.write_parquet(context.out / "sample_info.parquet")

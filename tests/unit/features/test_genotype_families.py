@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from genomix.device import CPU
 from genomix.errors import ConfigError, FormatError
+from genomix.features.families import polygenic_score
 from genomix.features.families.ancestry_pcs import FAMILY as ANCESTRY
 from genomix.features.families.dosages import FAMILY as DOSAGES
 from genomix.features.families.polygenic_score import FAMILY as SCORE
@@ -146,6 +148,47 @@ def test_plain_score_without_adjustment(store) -> None:
     assert found.values[TRAINING, 0].mean() == pytest.approx(0, abs=1e-6)
     assert found.values[TRAINING, 0].std(ddof=1) == pytest.approx(1, abs=1e-6)
     assert found.columns["sentence"].to_list() == ["polygenic score S (SD)"]
+
+
+def test_dominant_and_recessive_weights_are_learned_and_applied(store, calls, tmp_path: Path) -> None:
+    kinds = pl.Series("effect_type", ["dominant", "recessive", "additive", "additive"] * 10)
+    options = {"scores": [{"name": "S", "weights": WEIGHTS.with_columns(kinds)}], "adjust": False}
+    inputs = inputs_of(store, ROWS)
+    block = SCORE.compute(inputs, options)
+    learned = SCORE.fit(block, inputs, options, TRAINING)
+    found = SCORE.apply(block, inputs, options, json.loads(canonical_json(learned))).values[:, 0]
+    training = np.array(ROWS)[TRAINING]
+    total = np.zeros(N_SAMPLES)
+    for v, (weight, kind) in enumerate(zip(WEIGHTS["weight"], kinds, strict=True)):
+        seen = calls[v, training]
+        p = seen[seen >= 0].mean() / 2
+        coded = {"dominant": np.minimum(calls[v], 1), "recessive": np.maximum(calls[v] - 1, 0)}.get(kind, calls[v])
+        expected = {"dominant": p * (2 - p), "recessive": p * p}.get(kind, 2 * p)
+        total += weight * np.where(calls[v] < 0, expected, coded)
+    teachers = total[training]
+    rows = np.array([s for s in ROWS if s >= 0])
+    wanted = (total[rows] - teachers.mean()) / teachers.std(ddof=1)
+    np.testing.assert_allclose(found[np.array(ROWS) >= 0], wanted, atol=2e-5)
+
+
+def test_genotypes_of_a_score_are_read_once_per_store(store, monkeypatch) -> None:
+    read = []
+    original = GenotypeStore.read_dosages
+    monkeypatch.setattr(
+        GenotypeStore, "read_dosages", lambda self, *a, **k: (read.append(1), original(self, *a, **k))[1]
+    )
+    options = {"scores": [{"name": "S", "weights": WEIGHTS[:37]}], "adjust": False}
+    inputs = inputs_of(store, ROWS)
+    block = SCORE.compute(inputs, options)
+    results = []
+    for limit in (polygenic_score._MOST_VALUES, 0):
+        monkeypatch.setattr(polygenic_score, "_MOST_VALUES", limit)
+        learned = [SCORE.fit(block, inputs, options, TRAINING[i:]) for i in range(3)]
+        results.append([SCORE.apply(block, inputs, options, fold).values.tobytes() for fold in learned])
+        results[-1] += [canonical_json(fold) for fold in learned]
+        assert len(read) == 1 or limit == 0
+    assert len(read) > 3
+    assert results[0] == results[1]
 
 
 def test_scores_are_refused_when_they_do_not_fit(store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from genomix.errors import FormatError, InputNotFoundError, LinkError
 from genomix.io.convert import convert_genotypes
 from genomix.io.genotype_format import find_format, genotype_formats, open_genotypes
+from genomix.io.load_options import LoadOptions
 from genomix.io.plink import open_store
 
 HEADER = """##fileformat=VCFv4.3
@@ -49,7 +50,9 @@ chr1 990 tetra A G . PASS . GT 0/0/0/1 0/1 0/1/1 0/0
 
 
 def test_every_record_and_call_is_accounted_for(tmp_path: Path) -> None:
-    report = convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "out" / "a.b", sex={"s_1": 1, "s2": 2, "s3": 1})
+    report = convert_genotypes(
+        vcf(tmp_path, RECORDS), tmp_path / "out" / "a.b", LoadOptions(sex={"s_1": 1, "s2": 2, "s3": 1})
+    )
     assert report.build == "GRCh38"
     assert report.build_from == "file"
     assert report.records_left_out == {"no ALT": 1, "spanning deletion only": 1, "symbolic ALT only": 1}
@@ -107,7 +110,9 @@ def test_reference_copies_and_dosages(tmp_path: Path) -> None:
     ],
 )
 def test_policies(tmp_path: Path, half_call, haploid, half, one) -> None:
-    report = convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", half_call=half_call, haploid=haploid)
+    report = convert_genotypes(
+        vcf(tmp_path, RECORDS), tmp_path / "a", LoadOptions(half_call=half_call, haploid=haploid)
+    )
     assert sum(report.calls.values()) == report.n_records_written * 4
     store = open_store(tmp_path / "a")
     calls = dict(zip(store.variants["position"], store.read_calls().tolist(), strict=True))
@@ -117,7 +122,7 @@ def test_policies(tmp_path: Path, half_call, haploid, half, one) -> None:
 
 def test_policy_error_names_the_record_and_hides_the_sample(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"half-call.*\(sample no. 1\).*record 2") as caught:
-        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", half_call="error")
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", LoadOptions(half_call="error"))
     assert "s_1" not in str(caught.value)
     assert "s_1" in caught.value.render(show_identifiers=True)
     assert not list(tmp_path.glob("*.p*")), "a failure leaves no output"
@@ -143,7 +148,7 @@ def test_subsets_in_any_order_equal_the_whole(tmp_path: Path) -> None:
 def test_output_does_not_depend_on_block_size_or_on_the_day(tmp_path: Path) -> None:
     source = vcf(tmp_path, RECORDS)
     for name, size in (("a", None), ("b", 1), ("c", 5)):
-        convert_genotypes(source, tmp_path / name, block_size=size)
+        convert_genotypes(source, tmp_path / name, LoadOptions(block_size=size))
     for suffix in (".pgen", ".pvar", ".psam"):
         first, *others = [(tmp_path / f"{n}{suffix}").read_bytes() for n in "abc"]
         assert all(o == first for o in others), suffix
@@ -152,13 +157,13 @@ def test_output_does_not_depend_on_block_size_or_on_the_day(tmp_path: Path) -> N
 def test_phase_is_kept(tmp_path: Path) -> None:
     convert_genotypes(vcf(tmp_path, "chr1 1 . A C . . . GT 0|1 1|0 0/1 1|1"), tmp_path / "a")
     with open_genotypes(tmp_path / "a") as source:
-        block = next(source.blocks())
+        block = next(source.blocks()).general()
     assert block.alleles[0].tolist() == [[0, 1], [1, 0], [0, 1], [1, 1]]
     assert block.phased[0, :3].tolist() == [True, True, False]
 
 
 def test_pgen_to_pgen_is_the_identity(tmp_path: Path) -> None:
-    convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", sex={"s2": 2})
+    convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", LoadOptions(sex={"s2": 2}))
     convert_genotypes(tmp_path / "a", tmp_path / "b")
     for suffix in (".pgen", ".pvar", ".psam"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes(), suffix
@@ -168,26 +173,33 @@ def test_extra_columns_travel_in_the_psam(tmp_path: Path) -> None:
     table = pl.DataFrame(
         {"sample_id": ["s3", "s_1", "elsewhere"], "sex": [2, 1, 1], "SuperPop": ["AFR", None, "EUR"], "age": [3, 40, 5]}
     )
-    convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", sex=table)
+    convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", LoadOptions(sex=table))
     samples = open_store(tmp_path / "a").samples
     assert samples["sex"].to_list() == [1, 0, 2, 0]
     assert samples["SuperPop"].to_list() == [None, None, "AFR", None]
     assert samples["age"].to_list() == ["40", None, "3", None]
     with pytest.raises(LinkError, match="no sample of the table"):
-        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex={"other": 1})
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", LoadOptions(sex={"other": 1}))
     with pytest.raises(FormatError, match="1 \\(male\\)"):
-        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex={"s2": 3})
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", LoadOptions(sex={"s2": 3}))
     with pytest.raises(LinkError, match=r"twice \(sample no. 1\)"):
-        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex=pl.DataFrame({"sample_id": ["s2", "s2"]}))
+        convert_genotypes(
+            vcf(tmp_path, RECORDS), tmp_path / "b", LoadOptions(sex=pl.DataFrame({"sample_id": ["s2", "s2"]}))
+        )
     bad = pl.DataFrame({"sample_id": ["s2"], "town": ["New York"]})
     with pytest.raises(FormatError, match="white space"):
-        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", sex=bad)
+        convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "b", LoadOptions(sex=bad))
 
 
 def test_progress_counts_all_records(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    convert_genotypes(vcf(tmp_path, RECORDS), tmp_path / "a", block_size=5, progress=lambda a, b: seen.append((a, b)))
-    assert seen == [(5, 13), (10, 13), (13, 13)]
+    seen: list[tuple[float, int]] = []
+    convert_genotypes(
+        vcf(tmp_path, RECORDS), tmp_path / "a", LoadOptions(block_size=5), progress=lambda a, b: seen.append((a, b))
+    )
+    shares, counts = zip(*seen, strict=True)
+    assert counts == (5, 10, 13)
+    assert list(shares) == sorted(shares)
+    assert shares[-1] == 1
 
 
 @pytest.mark.parametrize(
@@ -218,9 +230,9 @@ def test_empty_line_at_the_end_does_no_harm(tmp_path: Path) -> None:
 def test_declared_build_is_checked_and_kept(tmp_path: Path) -> None:
     source = vcf(tmp_path, "chr1 1 . A C . . . GT 0/0 0/1", "a b")
     with pytest.raises(FormatError, match=r"GRCh37.*GRCh38"):
-        convert_genotypes(source, tmp_path / "o", build="hg19")
+        convert_genotypes(source, tmp_path / "o", LoadOptions(build="hg19"))
     plain = vcf(tmp_path, "1 1 . A C . . . GT 0/0 0/1", "a b", header="##fileformat=VCFv4.2\n", name="b.vcf")
-    assert convert_genotypes(plain, tmp_path / "p", build="hg19").build_from == "declared"
+    assert convert_genotypes(plain, tmp_path / "p", LoadOptions(build="hg19")).build_from == "declared"
     assert open_store(tmp_path / "p").build == "GRCh37"
     assert convert_genotypes(plain, tmp_path / "q").build == "unknown"
     assert open_store(tmp_path / "q").build == "unknown"
@@ -232,6 +244,12 @@ def test_formats_are_found_by_suffix_and_by_prefix(tmp_path: Path) -> None:
     assert find_format(tmp_path / "x.y").name == "plink2"
     assert find_format(Path("a.vcf.gz")).name == "vcf"
     assert find_format(Path("a.bed")).name == "plink1"
+    (tmp_path / "x.y.vcf.gz").write_bytes(b"beside the fileset of the same prefix")
+    (tmp_path / "x.y.bgen").write_bytes(b"")
+    assert find_format(tmp_path / "x.y").name == "plink2"
+    (tmp_path / "x.y.pgen").unlink()
+    with pytest.raises(InputNotFoundError, match=r"Try: x\.y\.vcf\.gz or x\.y\.bgen"):
+        find_format(tmp_path / "x.y")
     with pytest.raises(InputNotFoundError):
         find_format(tmp_path / "nothing")
     (tmp_path / "a.docx").write_text("x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genomix.errors import FormatError, InputNotFoundError
-from genomix.io.pgs_catalog import read_scoring_file
+from genomix.io.pgs_catalog import read_score_tables, read_scoring_file
 
 META = """###PGS CATALOG SCORING FILE - see https://www.pgscatalog.org
 #format_version=2.0
@@ -63,16 +63,16 @@ TABLE = "chr_name\tchr_position\teffect_allele\teffect_weight{extra}\n1\t1\tA\t0
 @pytest.mark.parametrize(
     ("extra", "first", "second", "message"),
     [
-        ("\tis_recessive", "\tFalse", "\tTrue", r"not additive here: recessive.*f\.txt:3"),
-        ("\tis_dominant", "\tTRUE", "\t", r"not additive here: dominant.*f\.txt:2"),
-        ("\tis_haplotype", "\t", "\ttrue", "haplotype"),
+        ("\tis_haplotype", "\t", "\ttrue", r"haplotype \(1 such rows of 2\).*f\.txt:3"),
+        ("\tis_diplotype", "\t1", "\t", r"diplotype.*f\.txt:2"),
         ("\tis_interaction", "\t", "\ttrue", "interaction"),
-        ("\teffect_type", "\tadditive", "\trecessive", r"recessive.*f\.txt:3"),
-        ("\tdosage_0_weight", "\t1", "\t1", "one weight per genotype"),
+        ("\teffect_type", "\tadditive", "\toverdominant", r"'overdominant' is not known.*f\.txt:3"),
+        ("\tis_dominant\tis_recessive", "\t\t", "\tTrue\tTrue", r"both dominant and recessive.*f\.txt:3"),
         ("\taccession", "\tPGS1", "\tPGS2", "2 scores"),
+        ("\taccession", "\tPGS1", "\t", r"accession is missing.*f\.txt:3"),
     ],
 )
-def test_weights_that_are_not_additive_are_refused(tmp_path: Path, extra, first, second, message) -> None:
+def test_rows_that_cannot_be_summed_are_refused(tmp_path: Path, extra, first, second, message) -> None:
     with pytest.raises(FormatError, match=message):
         read_scoring_file(write(tmp_path, TABLE.format(extra=extra, first=first, second=second)))
 
@@ -104,3 +104,81 @@ def test_missing_empty_and_unplaced_files(tmp_path: Path) -> None:
         read_scoring_file(
             write(tmp_path, TABLE.format(extra="", first="", second="").replace("1\t1", "\t").replace("1\t2", "\t"))
         )
+
+
+@pytest.mark.parametrize(
+    ("extra", "first", "second", "kinds"),
+    [
+        ("\tis_recessive", "\tFalse", "\tTrue", ["additive", "recessive"]),
+        ("\tis_dominant", "\tTRUE", "\t", ["dominant", "additive"]),
+        ("\teffect_type", "\tadditive", "\tRecessive", ["additive", "recessive"]),
+        ("\teffect_type", "\t", "\tdominant", ["additive", "dominant"]),
+    ],
+)
+def test_effect_types(tmp_path: Path, extra: str, first: str, second: str, kinds: list[str]) -> None:
+    path = write(tmp_path, TABLE.format(extra=extra, first=first, second=second))
+    (table,) = read_score_tables(path, strict=True)
+    assert table.terms["effect_type"].to_list() == kinds
+    assert read_scoring_file(path).weights["effect_type"].to_list() == kinds
+
+
+def test_one_weight_per_genotype(tmp_path: Path) -> None:
+    text = (
+        "chr_name\tchr_position\teffect_allele\tother_allele\tdosage_0_weight\tdosage_1_weight\tdosage_2_weight\n"
+        "6\t10\tG\tA\t-0.5\t0.25\t1\n6\t20\tC\tA\t0\t0\t-2\n"
+    )
+    (table,) = read_score_tables(write(tmp_path, text))
+    columns = ["effect_type", "weight_0", "weight_1", "weight_2", "weight"]
+    assert table.terms.select(columns).rows() == [
+        ("genotypic", -0.5, 0.25, 1.0, 1.5),
+        ("genotypic", 0.0, 0.0, -2.0, 2.0),
+    ]
+    with pytest.raises(FormatError, match=r"weight_1 is missing.*f\.txt:2"):
+        read_score_tables(write(tmp_path, text.replace("\t0.25\t", "\t\t")))
+
+
+def test_rows_that_cannot_be_summed_say_why(tmp_path: Path) -> None:
+    text = (
+        "rsID\tchr_name\tchr_position\teffect_allele\teffect_weight\tis_haplotype\tis_interaction\tvariant_type\n"
+        "rs1\t1\t5\tA\t1\tFALSE\tFALSE\t\n"
+        "\t6\t\tHLA-DQB1*02:01\t2\tTRUE\tFALSE\tHLA_allele\n"
+        "\t19\t\tAPOE-E4\t3\tFALSE\tFALSE\tAPOE_allele\n"
+        "rs2_x_rs3\t1\t7\tA\t4\tFALSE\tTRUE\t\n"
+    )
+    path = write(tmp_path, text)
+    (table,) = read_score_tables(path)
+    assert table.terms["left_out"].to_list() == [None, "haplotype", "named allele", "interaction"]
+    assert table.terms["line"].to_list() == [2, 3, 4, 5]
+    with pytest.raises(FormatError, match=r"haplotype \(3 such rows of 4\).*f\.txt:3"):
+        read_score_tables(path, strict=True)
+
+
+def test_version_1_headers_and_other_alleles(tmp_path: Path) -> None:
+    text = (
+        "### PGS CATALOG SCORING FILE\n# PGS ID = PGS000009\n# Reported Trait = Height\n"
+        "# Original Genome Build = hg19\n"
+        "# Citation = B et al.\nrsID\tchr_name\tchr_position\teffect_allele\treference_allele\teffect_weight\n"
+        "rs1\t1\t100\tA\tG\t0.5\n"
+    )
+    (table,) = read_score_tables(write(tmp_path, text))
+    assert (table.header.name, table.header.build, table.header.trait) == ("PGS000009", "GRCh37", "Height")
+    assert table.header.citation == "B et al."
+    assert table.terms["other_allele"].to_list() == ["G"]
+    inferred = HARMONISED.replace("other_allele", "hm_inferOtherAllele").replace("\tg\t", "\tG/T\t")
+    assert read_score_tables(write(tmp_path, inferred))[0].terms["other_allele"].to_list() == [None, None, "A"]
+
+
+def test_many_scores_in_one_file_and_rsids_only(tmp_path: Path) -> None:
+    text = (
+        "chr_name\tchr_position\teffect_allele\tother_allele\teffect_weight\teffect_type\tis_duplicated\taccession\n"
+        "1\t10\tA\tC\t1\tadditive\tFalse\tPGS2\n1\t10\tA\tC\t2\tadditive\tFalse\tPGS1\n"
+        "1\t20\tA\tC\t3\trecessive\tFalse\tPGS2\n"
+    )
+    tables = read_score_tables(write(tmp_path, text))
+    assert [(t.header.name, t.terms["weight"].to_list()) for t in tables] == [("PGS2", [1.0, 3.0]), ("PGS1", [2.0])]
+    bare = "rsID\teffect_allele\teffect_weight\nrs5\tA\t1\n"
+    (table,) = read_score_tables(write(tmp_path, bare))
+    assert table.terms.select("contig", "position", "variant_id").rows() == [(None, None, "rs5")]
+    assert table.header.n_without_position == 1
+    with pytest.raises(FormatError, match="no variant with a position"):
+        read_scoring_file(write(tmp_path, bare))

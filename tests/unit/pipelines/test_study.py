@@ -91,3 +91,32 @@ def test_a_fileset_is_found_by_prefix_or_member(tmp_path: Path) -> None:
     assert [p.name for p in fileset_files(tmp_path / "mouse.v1.bed")] == names
     (tmp_path / "mouse.v1.fam").unlink()
     assert fileset_files(tmp_path / "mouse.v1") == []
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ('{by = "association", clump = 1}', r"unknown key 'features.dosages.select.clump' .*'clump_r2'"),
+        ('{by = "assoc"}', "features.dosages.select.by: .*'association'"),
+        ('"al"', r"features.dosages.select: .*'all', 'cis' or 'list' \["),
+        ('{by = "association", p = 2.0}', "features.dosages.select.p: .*less than or equal to 1"),
+        ('{by = "association", min_variants = 9, max_variants = 3}', "min_variants is larger than max_variants"),
+        ("{p = 0.1}", "key 'features.dosages.select.by' is missing"),
+    ],
+)
+def test_a_word_or_a_table(folder: Path, select: str, message: str) -> None:
+    text = GOOD + f'[genotypes]\npath = "g.vcf"\n[features.dosages]\nselect = {select}\n'
+    with pytest.raises(ConfigError, match=message):
+        load_study(write(folder, text))
+
+
+def test_paths_of_families_are_beside_the_study(folder: Path) -> None:
+    (folder / "genes.bed").write_text("1\t0\t9\tG\n")
+    text = GOOD + '[genotypes]\npath = "g.vcf"\n[features.burden]\ngenes = "genes.bed"\n'
+    study = load_study(write(folder, text))
+    assert study.features.burden is not None
+    assert study.features.burden.genes == folder / "genes.bed"
+    with pytest.raises(InputNotFoundError, match=r"features\.burden\.genes = 'none\.bed'"):
+        load_study(write(folder, text.replace("genes.bed", "none.bed")))
+    with pytest.raises(ConfigError, match="give annotation or genes"):
+        load_study(write(folder, text.replace('genes = "genes.bed"', "max_frequency = 0.1")))

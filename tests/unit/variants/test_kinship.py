@@ -10,8 +10,21 @@ import polars as pl
 import pytest
 
 from genomix.errors import ConfigError
-from genomix.variants.kinship import king_robust, king_robust_matrix, king_robust_pair, kinship_pairs
-from genomix.variants.relatives import crossing_kinship, kin_groups, low_kinship_clusters, unrelated
+from genomix.variants.kinship import (
+    degree_words,
+    king_robust,
+    king_robust_matrix,
+    king_robust_pair,
+    kinship_pairs,
+    named_pairs,
+)
+from genomix.variants.relatives import (
+    crossing_kinship,
+    kin_groups,
+    low_kinship_clusters,
+    relatives_table,
+    unrelated,
+)
 from tests.genotype_store import random_calls, store_of
 
 
@@ -114,3 +127,29 @@ def test_clusters_put_close_relatives_together() -> None:
     assert low_kinship_clusters(kinship, n_clusters=1).tolist() == [0] * 6
     with pytest.raises(ConfigError):
         low_kinship_clusters(kinship, n_clusters=7)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_comparing_bits_gives_the_very_same_numbers(missing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = random_calls(333, 41, seed=9, missing=missing)
+    products = king_robust(calls, minimum=-9.0, tile=16)
+    monkeypatch.setattr("genomix.variants.kinship._MANY_PAIRS", 1)
+    for tile in (16, 64):
+        assert king_robust(calls, minimum=-9.0, tile=tile).equals(products)
+
+
+def test_named_pairs_say_their_degree_closest_first() -> None:
+    named = named_pairs(FAMILY, pl.Series([f"s{i}" for i in range(9)]))
+    assert named.select("sample_id_a", "sample_id_b", "degree").rows() == [
+        ("s5", "s6", "duplicate"), ("s0", "s4", "first"), ("s4", "s2", "first"), ("s6", "s7", "first"),
+        ("s1", "s3", "second"),
+    ]  # fmt: skip
+    degrees = pl.DataFrame({"k": [0.354, 0.177, 0.0884, 0.0442, 0.04, -1.0]}).select(degree_words(pl.col("k")))
+    assert degrees.to_series().to_list() == ["first", "second", "third", *["unrelated"] * 3]
+
+
+def test_the_table_of_relatives_names_groups_and_an_unrelated_set() -> None:
+    table = relatives_table(pl.Series([f"s{i}" for i in range(9)]), FAMILY)
+    assert table["group"].to_list() == kin_groups(9, FAMILY).tolist()
+    assert table["group_size"].to_list() == [3, 1, 3, 1, 3, 3, 3, 3, 1]
+    assert table["unrelated"].to_list() == unrelated(9, FAMILY).tolist()

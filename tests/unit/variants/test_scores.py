@@ -77,7 +77,10 @@ def test_the_right_alt_is_counted_and_repeats_are_dropped() -> None:
         weights(("1", 30, "T", "C", 0.5), ("1", 30, "T", "C", 0.7), ("1", 10, "G", "A", 1.0), ("9", 1, "A", "C", 1.0)),
         VARIANTS,
     )
-    assert match.variants.rows() == [(0, False, 1.0, "matched"), (3, False, 0.5, "matched")]
+    assert match.variants.rows() == [(0, False, 1.0, "matched", "additive"), (3, False, 0.5, "matched", "additive")]
+    assert match.verdicts.rows() == [("matched", 3), ("duplicate", None), ("matched", 0), ("missing", None)]
+    assert match.weight_shares["duplicate"] == pytest.approx(0.7 / 3.2)
+    assert match.weight_coverage == pytest.approx(1.5 / 3.2)
     assert match.counts["duplicate"] == 1
     assert match.counts["missing"] == 1
     assert match.coverage == 0.5

@@ -1,0 +1,324 @@
+"""``genomix variants assoc``: test every variant for association with phenotypes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genomix_cli.options import (
+    BuildOption,
+    GenotypesArgument,
+    JsonOption,
+    KeepSamplesOption,
+    QuietOption,
+    SampleInfoOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from genomix.io.loco import Offsets
+    from genomix.io.plink import GenotypeStore
+
+_EXAMPLE = """Examples:
+
+\b
+  genomix variants assoc cohort --phenotype traits.tsv --phenotype-name height \\
+      --covariates pcs.tsv --covariate-names age,PC1,PC2 -o height.parquet --plots height
+  genomix variants assoc cohort --phenotype traits.tsv --phenotype-name t2d --firth-p 0.05 \\
+      --offset step1_pred.list --tsv t2d.tsv
+"""
+
+
+class ModelOption(StrEnum):
+    """Which regression."""
+
+    auto = "auto"
+    linear = "linear"
+    logistic = "logistic"
+    firth = "firth"
+
+
+class FirthTest(StrEnum):
+    """How Firth regression is tested."""
+
+    wald = "wald"
+    likelihood_ratio = "likelihood-ratio"
+
+
+class LogisticTest(StrEnum):
+    """How logistic regression is tested."""
+
+    wald = "wald"
+    score = "score"
+
+
+class PhenotypeKind(StrEnum):
+    """What the phenotypes are."""
+
+    auto = "auto"
+    quantitative = "quantitative"
+    binary = "binary"
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command."""
+    group.command("assoc", epilog=_EXAMPLE, short_help="Test variants for association.")(assoc)
+
+
+def assoc(
+    genotypes: GenotypesArgument,
+    phenotype: Annotated[
+        Path, typer.Option("--phenotype", help="Table of phenotypes: PLINK 2, regenie, TSV, CSV or Parquet.")
+    ],
+    phenotype_name: Annotated[
+        str | None, typer.Option("--phenotype-name", help="Phenotypes to test, comma-separated; by default all.")
+    ] = None,
+    phenotype_kind: Annotated[
+        PhenotypeKind, typer.Option("--phenotype-kind", help="auto: only 1 and 2, or 0 and 1, is case-control.")
+    ] = PhenotypeKind.auto,
+    missing_value: Annotated[
+        str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
+    ] = "-9",
+    covariates: Annotated[Path | None, typer.Option("--covariates", help="Table of covariates.")] = None,
+    covariate_names: Annotated[
+        str | None, typer.Option("--covariate-names", help="Covariates to use, comma-separated; by default all.")
+    ] = None,
+    model: Annotated[
+        ModelOption, typer.Option("--model", help="auto: logistic for case-control phenotypes, else linear.")
+    ] = ModelOption.auto,
+    firth_fallback: Annotated[
+        bool, typer.Option("--firth-fallback/--no-firth-fallback", help="Firth regression where logistic fails.")
+    ] = True,
+    firth_p: Annotated[
+        float | None,
+        typer.Option("--firth-p", min=0, max=1, help="Firth regression also where the logistic P is below this."),
+    ] = None,
+    firth_test: Annotated[FirthTest, typer.Option("--firth-test", help="Test of Firth's estimate.")] = FirthTest.wald,
+    firth_approximate: Annotated[
+        bool, typer.Option("--firth-approximate", help="Penalise the genotype only, as regenie --approx.")
+    ] = False,
+    logistic_test: Annotated[
+        LogisticTest, typer.Option("--logistic-test", help="wald as PLINK 2, score as regenie.")
+    ] = LogisticTest.wald,
+    min_allele_count: Annotated[
+        float, typer.Option("--min-allele-count", min=0, help="Fewest copies of the rarer allele that are tested.")
+    ] = 5.0,
+    max_vif: Annotated[float, typer.Option("--max-vif", help="Largest variance inflation factor.")] = 50.0,
+    max_corr: Annotated[float, typer.Option("--max-corr", help="Largest correlation with a covariate.")] = 0.999,
+    sex_on_x: Annotated[
+        bool, typer.Option("--sex-on-x/--no-sex-on-x", help="Sex as a covariate on X, where men have 0 or 2 copies.")
+    ] = True,
+    offset: Annotated[
+        Path | None,
+        typer.Option("--offset", help="Predictions without the tested chromosome: regenie _pred.list, .loco, table."),
+    ] = None,
+    kinship: Annotated[
+        Path | None, typer.Option("--kinship", help="Pairs of genomix variants kinship; by default computed.")
+    ] = None,
+    allow_related: Annotated[
+        bool, typer.Option("--allow-related", help="Test related samples without an offset.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Results as Parquet.")] = None,
+    tsv: Annotated[Path | None, typer.Option("--tsv", help="Results as TSV with PLINK 2's column names.")] = None,
+    plots: Annotated[
+        str | None, typer.Option("--plots", help="Prefix of Manhattan and QQ plots, .svg and .png.")
+    ] = None,
+    keep: KeepSamplesOption = None,
+    sample_info: SampleInfoOption = None,
+    build: BuildOption = None,
+    threads: ThreadsOption = 1,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Test every variant for association: linear, logistic or Firth regression with covariates.
+
+    Related samples (kinship above 0.177) are refused unless --offset or --allow-related is given. A variant that cannot
+    be tested keeps its row, with the reason in errcode. Exit codes: 7 for a phenotype that cannot be tested or related
+    samples, 8 for options that do not fit.
+    """
+    from genomix.errors import ConfigError
+
+    if out is None and tsv is None:
+        raise ConfigError("nothing would be written", hint="-o RESULTS.parquet, --tsv RESULTS.tsv, or both")
+    from genomix.io.load_options import LoadOptions
+    from genomix.io.opening import opened_store
+    from genomix.io.phenotypes import read_covariates, read_phenotypes
+    from genomix.io.sample_tables import read_sample_info
+    from genomix.variants.association import AssociationOptions
+    from genomix_cli.console import print_json, say
+    from genomix_cli.progress import progress
+
+    number = _missing_number(missing_value)
+    traits = read_phenotypes(phenotype, _names(phenotype_name), kind=phenotype_kind.value, missing_value=number)
+    table = None
+    if covariates is not None:
+        table = read_covariates(covariates, _names(covariate_names), missing_value=number)
+    elif covariate_names:
+        raise ConfigError("--covariate-names without --covariates")
+    options = AssociationOptions(
+        model=model.value, firth_fallback=firth_fallback, firth_p=firth_p,
+        firth_test="wald" if firth_test is FirthTest.wald else "likelihood_ratio",
+        firth_approximate=firth_approximate, logistic_test=logistic_test.value,
+        min_allele_count=min_allele_count, max_vif=max_vif, max_correlation=max_corr, sex_on_x=sex_on_x,
+    )  # fmt: skip
+    info = None if sample_info is None else read_sample_info(sample_info)
+    loading = LoadOptions(build=build, sex=info, threads=threads)
+    with (
+        progress("reading", "records", quiet=quiet) as reading,
+        opened_store(genotypes, loading, progress=reading) as opened,
+    ):
+        store = opened.store
+        from genomix.variants.association import people_of, tested_samples
+
+        people = people_of(store, traits, covariates=table, offsets=_offsets(offset, store), samples=_kept(keep, store))
+        summary: dict[str, Any] = {}
+        if offset is None and not allow_related:
+            summary["kinship"] = _check_related(store, tested_samples(people), kinship, quiet)
+        result = _run(store, people, options, out, tsv, plots, threads, quiet)
+    summary = {**result, **summary}
+    if as_json:
+        print_json(summary)
+    else:
+        for line in _lines(summary):
+            say(line, quiet=quiet)
+
+
+def _run(
+    store: GenotypeStore, people: Any, options: Any, out: Path | None, tsv: Path | None, plots: str | None,
+    threads: int, quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Scan, write results and plots; return the summary."""
+    from genomix.io.association_files import association_writer
+    from genomix.variants.assoc_design import model_of
+    from genomix.variants.assoc_run import run_association
+    from genomix_cli.progress import progress
+
+    kinds: dict[str, str] = {n: model_of(k, options.model, n) for n, k in zip(people.names, people.kinds, strict=True)}
+    with (
+        association_writer(out, tsv, kinds) as writer,
+        progress("testing", "variants", quiet=quiet) as testing,
+    ):
+        run = run_association(
+            store, people, writer.write, options=options, threads=threads, keep_points=plots is not None,
+            progress=testing,
+        )  # fmt: skip
+    if plots is not None:
+        _write_plots(run.points, plots)
+    return run.summary
+
+
+def _write_plots(points: Any, prefix: str) -> None:
+    from genomix.provenance import write_bytes
+    from genomix.variants.association_plots import manhattan_svg_png, qq_svg_png
+
+    for name, shown in points.items():
+        stem = prefix if len(points) == 1 else f"{prefix}.{name.replace('/', '_')}"
+        for kind, data in manhattan_svg_png(shown, name).items():
+            write_bytes(Path(f"{stem}.manhattan.{kind}"), data)
+        for kind, data in qq_svg_png(shown.minus_log10_p, name).items():
+            write_bytes(Path(f"{stem}.qq.{kind}"), data)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [n.strip() for n in text.split(",") if n.strip()]
+
+
+def _missing_number(text: str) -> float | None:
+    from genomix.errors import ConfigError
+
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--missing-value {text!r} is no number", hint="a number, or none") from None
+
+
+def _offsets(path: Path | None, store: GenotypeStore) -> Offsets | None:
+    if path is None:
+        return None
+    from genomix.io.loco import read_offsets
+
+    return read_offsets(path, store.samples["sample_id"].to_list())
+
+
+def _kept(path: Path | None, store: GenotypeStore) -> list[int] | None:
+    """Numbers of the samples that a --keep file names."""
+    if path is None:
+        return None
+    from genomix.errors import LabelError
+    from genomix.io.sample_tables import read_sample_list
+
+    wanted = set(read_sample_list(path))
+    kept = [i for i, name in enumerate(store.samples["sample_id"].to_list()) if name in wanted]
+    if not kept:
+        raise LabelError("no sample of the genotypes is in the --keep file", where=str(path))
+    return kept
+
+
+def _check_related(store: GenotypeStore, tested: Any, kinship: Path | None, quiet: bool) -> dict[str, Any]:
+    from genomix.variants.assoc_relatives import find_relatives, refuse_relatives
+    from genomix_cli.console import say
+
+    pairs = None if kinship is None else _read_pairs(kinship, store)
+    found = find_relatives(store, tested, pairs=pairs)
+    refuse_relatives(found, len(tested))
+    if found.pairs is None:
+        say(
+            f"warning: {found.n_variants} autosomal variants are too few to tell whether samples are related; "
+            "give --kinship",
+            quiet=quiet,
+        )
+    return {"related_pairs": found.pairs, "variants": found.n_variants}
+
+
+def _read_pairs(path: Path, store: GenotypeStore) -> pl.DataFrame:
+    """Pairs by sample number, or by sample identifier."""
+    import polars as pl
+
+    from genomix.errors import FormatError
+    from genomix.io.tables import read_table
+
+    frame = read_table(path)
+    if not {"sample_a", "sample_b", "kinship"} <= set(frame.columns):
+        raise FormatError("a kinship table has sample_a, sample_b and kinship", where=str(path))
+    frame = frame.select("sample_a", "sample_b", pl.col("kinship").cast(pl.Float64))
+    if frame.schema["sample_a"] == pl.String:
+        number = {name: i for i, name in enumerate(store.samples["sample_id"].to_list())}
+        frame = frame.with_columns(
+            pl.col(n).replace_strict(number, default=None, return_dtype=pl.Int64) for n in ("sample_a", "sample_b")
+        ).drop_nulls()
+    frame = frame.with_columns(pl.col("sample_a", "sample_b").cast(pl.Int64))
+    if (
+        frame.height
+        and not frame.select(
+            pl.all_horizontal(pl.col("sample_a", "sample_b").is_between(0, store.n_samples - 1)).all()
+        ).item()
+    ):
+        raise FormatError("the kinship table numbers samples that the genotypes lack", where=str(path))
+    return frame
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    """What a run says: samples and variants, in and out by reason."""
+    samples = summary["samples"]
+    lines = [f"samples: {samples['in_genotypes']:,} in the genotypes, {samples['not_chosen']:,} not kept"]
+    for name, found in summary["phenotypes"].items():
+        flow = samples[name]
+        cases = f" ({flow['cases']:,} cases)" if "cases" in flow else ""
+        lines.append(
+            f"{name}: {flow['tested']:,} samples tested{cases}, {flow['no_phenotype']:,} without phenotype, "
+            f"{flow['no_covariate']:,} without a covariate"
+        )
+        reasons = ", ".join(f"{count:,} {code}" for code, count in found["not_tested"].items()) or "none left out"
+        factor = "not estimable" if found["lambda_gc"] is None else f"{found['lambda_gc']:.4f}"
+        lines.append(
+            f"{name}: {found['variants']:,} variants, {found['tested']:,} tested ({found['by_firth']:,} by Firth), "
+            f"{reasons}; lambda GC {factor}"
+        )
+    return lines

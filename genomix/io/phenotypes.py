@@ -1,0 +1,215 @@
+"""Phenotype and covariate tables as PLINK 2, regenie, SAIGE and plain TSV, CSV or Parquet write them.
+
+A header line names the sample column (``IID``, ``#IID`` or ``sample_id``, anywhere in the line); ``FID`` and ``SID``
+are left aside, since samples are known by their IID. Without such a header the first two columns are FID and IID and
+the others ``PHENO1``, ``PHENO2``, ... (PLINK's rule).
+
+Missing: empty, ``.``, ``NA``, ``N/A``, ``nan`` in any case, and by default the number -9, in phenotypes and covariates
+alike (PLINK 2's rule).
+
+Case or control is found from the values present: only 1 and 2 (0 then is missing): 1 control, 2 case; only 0 and 1: 1
+case. PLINK 2 reads the second kind so under ``--1`` only; without it, it would take the zeros as missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from genomix.errors import ConfigError, FormatError, Identifier
+from genomix.io.tables import read_table, read_text
+
+Kind = Literal["quantitative", "binary"]
+KindChoice = Literal["auto", "quantitative", "binary"]
+
+SAMPLE_COLUMNS = ("#IID", "IID", "sample_id", "#sample_id")
+_ASIDE = ("#FID", "FID", "SID")
+_MISSING = frozenset({"", ".", "na", "n/a", "nan", "-nan"})
+MISSING_VALUE = -9.0
+"""The number that means missing by default."""
+
+
+class PhenotypeTable(NamedTuple):
+    """``values``: sample_id and one Float64 column per phenotype (binary: 1 case, 0 control); ``kinds`` by name."""
+
+    values: pl.DataFrame
+    kinds: dict[str, Kind]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the phenotypes."""
+        return self.values.columns[1:]
+
+
+def read_phenotypes(
+    path: Path,
+    names: Iterable[str] | None = None,
+    *,
+    kind: KindChoice = "auto",
+    missing_value: float | None = MISSING_VALUE,
+) -> PhenotypeTable:
+    """Read phenotypes.
+
+    Parameters
+    ----------
+    names: which columns, in this order; None for all.
+    kind: what every phenotype is; ``auto`` finds it from the values. missing_value: a number that means missing.
+
+    Raises
+    ------
+    InputNotFoundError, FormatError: with file and line. ConfigError: for a name that the file has not.
+    """
+    table = _read_rows(path)
+    chosen = _chosen(table, names, path, "phenotype")
+    columns, kinds = [table["sample_id"]], {}
+    for name in chosen:
+        values = _numbers(table[name], path)
+        if missing_value is not None:
+            values = values.set(values == missing_value, None)
+        values, kinds[name] = classify(values, kind)
+        columns.append(values.alias(name))
+    return PhenotypeTable(pl.DataFrame(columns), kinds)
+
+
+def classify(values: pl.Series, kind: KindChoice = "auto") -> tuple[pl.Series, Kind]:
+    """Return a phenotype as 0/1 where it is case-control, and what it is; see the module's docstring.
+
+    >>> classify(pl.Series([1.0, 2.0, 0.0, None]))[0].to_list()
+    [0.0, 1.0, None, None]
+    >>> classify(pl.Series([1.5, 2.0]))[1]
+    'quantitative'
+    """
+    present = set(values.drop_nulls().unique().to_list())
+    if kind == "quantitative" or not present:
+        return values, "quantitative"
+    if 2.0 in present and present <= {0.0, 1.0, 2.0}:
+        return values.set(values == 0.0, None) - 1.0, "binary"
+    if present <= {0.0, 1.0}:
+        return values, "binary"
+    if kind == "binary":
+        odd = min(present - {0.0, 1.0, 2.0})
+        raise FormatError(
+            f"phenotype {values.name} holds {odd:g}", hint="a case-control phenotype holds 1 and 2, or 0 and 1"
+        )
+    return values, "quantitative"
+
+
+def read_covariates(
+    path: Path, names: Iterable[str] | None = None, *, missing_value: float | None = MISSING_VALUE
+) -> pl.DataFrame:
+    """Read covariates: sample_id, Float64 columns, and String columns where a value is no number (categories).
+
+    Raises
+    ------
+    InputNotFoundError, FormatError: with file and line. ConfigError: for a name that the file has not.
+    """
+    table = _read_rows(path)
+    columns = [table["sample_id"]]
+    for name in _chosen(table, names, path, "covariate"):
+        text = table[name]
+        numbers = text.cast(pl.Float64, strict=False)
+        if numbers.null_count() > text.null_count():
+            columns.append(
+                text if missing_value is None else text.set((numbers == missing_value).fill_null(False), None)
+            )
+            continue
+        numbers = numbers.fill_nan(None)
+        columns.append(numbers if missing_value is None else numbers.set(numbers == missing_value, None))
+    return pl.DataFrame(columns)
+
+
+def _chosen(table: pl.DataFrame, names: Iterable[str] | None, path: Path, what: str) -> list[str]:
+    known = table.columns[1:]
+    chosen = known if names is None else list(dict.fromkeys(names))
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(f"there is no {what} {name!r}", where=str(path), hint="it has: " + ", ".join(known))
+    if not chosen:
+        raise FormatError(f"{path.name} has no {what} column", where=str(path))
+    return chosen
+
+
+def _read_rows(path: Path) -> pl.DataFrame:
+    """Return ``sample_id`` and every other column as text, null where missing."""
+    if path.suffix == ".parquet":
+        frame = read_table(path).cast(pl.String)
+        return _with_sample_id(frame, path, first_line=1)
+    lines = read_text(path).splitlines()
+    start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("##")), None)
+    if start is None:
+        raise FormatError(f"{path.name} is empty", where=str(path))
+    head = lines[start]
+    separator = "\t" if "\t" in head else ("," if "," in head else None)
+    fields = [f.strip().strip('"') for f in head.split(separator)]
+    if any(name in fields for name in SAMPLE_COLUMNS):
+        names, body = fields, start + 1
+    else:
+        names, body = _plain_names(fields, path, start + 1), start
+    rows = []
+    for number, line in enumerate(lines[body:], start=body + 1):
+        if not line.strip():
+            continue
+        values = line.split(separator)
+        if len(values) != len(names):
+            raise FormatError(f"line has {len(values)} fields, not {len(names)}", where=f"{path}:{number}")
+        rows.append([v.strip().strip('"') for v in values])
+    if len(set(names)) != len(names):
+        raise FormatError(f"{path.name} has two columns of one name", where=f"{path}:{start + 1}")
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return _with_sample_id(frame, path, first_line=body + 1)
+
+
+def _plain_names(fields: list[str], path: Path, line: int) -> list[str]:
+    """FID IID PHENO1 ...: only when the first line looks like data."""
+    if len(fields) < 3 or not all(_is_value(f) for f in fields[2:]):
+        raise FormatError(
+            f"{path.name} names no sample column", where=f"{path}:{line}", hint="a header with IID or sample_id"
+        )
+    return ["FID", "IID", *(f"PHENO{i}" for i in range(1, len(fields) - 1))]
+
+
+def _is_value(text: str) -> bool:
+    if text.lower() in _MISSING:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_sample_id(frame: pl.DataFrame, path: Path, *, first_line: int) -> pl.DataFrame:
+    column = next((name for name in SAMPLE_COLUMNS if name in frame.columns), None)
+    if column is None:
+        raise FormatError(f"{path.name} names no sample column", where=str(path), hint="IID or sample_id")
+    ids = frame[column]
+    if ids.null_count() or (ids == "").any():
+        row = int((ids.is_null() | (ids == "")).arg_max() or 0)
+        raise FormatError("a row names no sample", where=f"{path}:{row + first_line}")
+    if ids.is_duplicated().any():
+        row = int((~ids.is_first_distinct()).arg_max() or 0)
+        raise FormatError(
+            "one sample has two rows", where=f"{path}:{row + first_line}", hint="keep one row per sample",
+            identifiers=(Identifier("sample", str(ids[row]), row + 1),),
+        )  # fmt: skip
+    others = [n for n in frame.columns if n != column and n not in _ASIDE]
+    text = [
+        pl.when(pl.col(n).str.to_lowercase().is_in(list(_MISSING))).then(None).otherwise(pl.col(n)).alias(n)
+        for n in others
+    ]
+    return frame.select(pl.col(column).alias("sample_id"), *text)
+
+
+def _numbers(text: pl.Series, path: Path) -> pl.Series:
+    numbers = text.cast(pl.Float64, strict=False)
+    bad = numbers.is_null() & text.is_not_null() | numbers.is_infinite().fill_null(False)
+    if bad.any():
+        row = int(bad.arg_max() or 0)
+        raise FormatError(
+            f"{text[row]!r} in column {text.name} is not a number",
+            where=str(path), hint="missing values are written NA; name the phenotype columns to use",
+        )  # fmt: skip
+    return numbers.fill_nan(None)

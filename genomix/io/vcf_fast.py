@@ -1,0 +1,191 @@
+"""VCF text by compiled kernels, equal to the reference reader record for record.
+
+The kernels read what is plainly well-formed. Lines whose calls they do not know go to htslib, one by one; a piece with
+anything odd in its columns goes there whole. So every error is the reference reader's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from genomix.io.genotype_format import MISSING, RECORDS_SCHEMA, DosageField, GenotypeBlock
+from genomix.io.vcf_calls import Calls, calls_of_text
+from genomix.io.vcf_pieces import Piece
+from genomix.io.vcf_text import ALL_INFO, LineError, read_lines
+
+_COLUMNS = {"contig": 0, "variant_id": 2, "ref": 3, "alt": 4, "quality": 5, "filter": 6}
+_FIRST = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&+./:;?@^_|~-"
+
+
+@dataclass(frozen=True)
+class ParsedPiece:
+    """What a piece of text holds.
+
+    Parameters
+    ----------
+    block: its records, numbered from 0.
+    n_lines: its lines; empty_line: number of an empty line after all records, or None.
+    n_handed: records whose calls htslib read.
+    """
+
+    block: GenotypeBlock
+    n_lines: int
+    empty_line: int | None
+    n_handed: int
+
+
+@dataclass
+class PieceReader:
+    """Parses pieces, by kernels or by the reference reader; may be called from several threads.
+
+    Parameters
+    ----------
+    folder: where temporary files may lie.
+    with_calls: False reads fixed columns only.
+    """
+
+    n_samples: int
+    dosage_field: DosageField
+    info_keys: tuple[str, ...]
+    folder: Path
+    with_calls: bool = True
+    _kernels: Any = field(default=None, repr=False)
+
+    def load(self) -> None:
+        """Load the kernels, before threads do."""
+        from genomix.io.kernels import vcf_kernels
+
+        self._kernels = vcf_kernels
+        self._allowed = np.zeros(256, dtype=np.uint8)
+        self._allowed[list(_FIRST)] = 2
+        self._allowed[[ord("*"), ord("=")]] = 1
+        keys = [k.encode() for k in self.info_keys]
+        self._keys = np.frombuffer(b"".join(keys) or b"\0", dtype=np.uint8)
+        self._key_ends = np.cumsum([len(k) for k in keys]).astype(np.int64)
+        self._wanted = int.from_bytes(self.dosage_field.encode(), "big") if self.dosage_field in ("DS", "GP") else 0
+
+    def reference(self, piece: Piece) -> ParsedPiece:
+        """Parse a piece by Python and htslib."""
+        records, n_lines, empty = read_lines(
+            piece.text(), self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys
+        )
+        frame = pl.DataFrame([r.fixed for r in records], schema=RECORDS_SCHEMA, orient="row")
+        n = len(records)
+        calls = calls_of_text(records, range(n), self.n_samples, self.folder) if self.with_calls else _no_calls(n)
+        none = np.zeros(n, dtype=np.bool_)
+        compact = np.empty((0, calls.phased.shape[1]), dtype=np.int8)
+        block = GenotypeBlock(np.arange(n, dtype=np.int64), frame, none, compact, *calls)
+        return ParsedPiece(block, n_lines, empty, n)
+
+    def fast(self, piece: Piece) -> ParsedPiece:
+        """Parse a piece by the kernels; :meth:`reference` parses what they do not know."""
+        try:
+            return self._fast(piece) or self.reference(piece)
+        except LineError:
+            return self.reference(piece)  # the first error of the piece, by the reference reader's order
+
+    def _fast(self, piece: Piece) -> ParsedPiece | None:
+        k = self._kernels
+        room = (piece.end - piece.start) // (self.n_samples + 9) + 1
+        fields = np.empty((room, k.N_FIELDS), dtype=np.int32)
+        positions, n_alts = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int16)
+        n_keys, status = np.empty(room, dtype=np.int16), np.empty(room, dtype=np.uint8)
+        compact = np.empty((room if self.with_calls else 1, self.n_samples), dtype=np.int8)
+        n, n_compact, not_ascii = k.read_lines(
+            piece.buffer, piece.start, piece.end, self.n_samples, self._wanted, self._allowed,
+            fields, positions, n_alts, n_keys, status, compact, self.with_calls,
+        )  # fmt: skip
+        if n < 0:
+            return None
+        fields, status = fields[:n], status[:n]
+        frame = self._records(piece.buffer, fields, positions[:n], not_ascii)
+        if frame is None:
+            return None
+        numbers = np.arange(n, dtype=np.int64)
+        if not self.with_calls:
+            empty = np.empty((0, 0), dtype=np.int8)
+            return ParsedPiece(
+                GenotypeBlock(numbers, frame, np.zeros(n, dtype=np.bool_), empty, *_no_calls(n)), n, None, 0
+            )
+        calls, n_handed = self._general(piece, fields, n_alts, n_keys, status, n - n_compact)
+        block = GenotypeBlock(numbers, frame, status == k.COMPACT, compact[:n_compact], *calls)
+        return ParsedPiece(block, n, None, n_handed)
+
+    def _general(
+        self, piece: Piece, fields: Any, n_alts: Any, n_keys: Any, status: npt.NDArray[np.uint8], n: int
+    ) -> tuple[Calls, int]:
+        """Return the calls of the lines that are not compact, and the number of those that htslib read."""
+        k = self._kernels
+        alleles = np.empty((n, self.n_samples, 2), dtype=np.int16)
+        phased = np.empty((n, self.n_samples), dtype=np.bool_)
+        without = np.zeros(n, dtype=np.bool_)
+        n_handed = k.general_calls(piece.buffer, fields, n_alts, n_keys, status, alleles, phased) if n else 0
+        if not n_handed:
+            return Calls(alleles, phased, without, None), 0
+        lines = np.flatnonzero(status == k.HANDED)
+        text = b"".join(piece.buffer[f[0] : f[10]].tobytes() + b"\n" for f in fields[lines])
+        records, _, _ = read_lines(text, self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys)
+        calls = calls_of_text(records, lines.tolist(), self.n_samples, self.folder)
+        rows = np.cumsum(status != k.COMPACT)[lines] - 1
+        alleles[rows], phased[rows], without[rows] = calls.alleles, calls.phased, calls.without_calls
+        dosages = None
+        if calls.dosages is not None:
+            dosages = np.full((n, self.n_samples), np.nan, dtype=np.float32)
+            dosages[rows] = calls.dosages
+        return Calls(alleles, phased, without, dosages), n_handed
+
+    def _records(
+        self, buffer: npt.NDArray[np.uint8], fields: Any, positions: npt.NDArray[np.int64], not_ascii: bool
+    ) -> pl.DataFrame | None:
+        """Return the fixed columns, or None when a column is not UTF-8."""
+        n = len(fields)
+        arrays: dict[str, Any] = {"position": pa.array(positions)}
+        columns = {**_COLUMNS, "info": 7} if self.info_keys == ALL_INFO else _COLUMNS
+        for name, column in columns.items():
+            offsets = np.zeros(n + 1, dtype=np.int64)
+            np.cumsum(fields[:, column + 1] - fields[:, column] - 1, out=offsets[1:])
+            out = np.empty(offsets[-1], dtype=np.uint8)
+            self._kernels.gather(buffer, fields, column, offsets, out)
+            arrays[name] = (offsets, out)
+        if "info" not in arrays:
+            offsets = np.zeros(n + 1, dtype=np.int64)
+            out = np.empty(int((fields[:, 8] - fields[:, 7]).sum()) + 1, dtype=np.uint8)
+            self._kernels.reduce_info(buffer, fields, self._keys, self._key_ends, offsets, out)
+            arrays["info"] = (offsets, out[: offsets[-1]])
+        texts = [a for name, a in arrays.items() if name != "position"]
+        if not_ascii and not all(_is_utf8(offsets, out) for offsets, out in texts):
+            return None
+        ready = [a if name == "position" else _strings(*a) for name, a in ((c, arrays[c]) for c in RECORDS_SCHEMA)]
+        frame = pl.from_arrow(pa.RecordBatch.from_arrays(ready, names=list(RECORDS_SCHEMA)))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+def _strings(offsets: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> Any:
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(out))
+
+
+def _is_utf8(offsets: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> bool:
+    """Say whether each string is UTF-8: all of them together are, and none starts inside a character."""
+    try:
+        out.tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    starts = offsets[:-1][np.diff(offsets) > 0]
+    return not bool(((out[starts] & 0xC0) == 0x80).any())
+
+
+def _no_calls(n: int) -> Calls:
+    return Calls(
+        np.full((n, 0, 2), MISSING, dtype=np.int16),
+        np.zeros((n, 0), dtype=np.bool_),
+        np.zeros(n, dtype=np.bool_),
+        None,
+    )

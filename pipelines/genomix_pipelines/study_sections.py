@@ -1,0 +1,250 @@
+"""The tables of a study file: every key, its type, its default and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+WINDOW = r"^(full|[1-9][0-9]*d)$"
+
+
+class Section(BaseModel):
+    """A table of the study file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AboutSection(Section):
+    """[study]: what the report says about the study, and the seed."""
+
+    title: str
+    question: str
+    outcome: str
+    population: str
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+    report_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    simulated: tuple[str, ...] = ()
+    owner: str | None = None
+    intended_use: str | None = None
+    prediction_time: str | None = None
+    threshold: Share | None = None
+    limitations: tuple[str, ...] = ()
+    data_use: dict[str, str] = Field(default_factory=dict)
+
+
+class VariantThresholds(Section):
+    """[genotypes.qc]: what a variant or sample must reach to be kept."""
+
+    variant_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.95
+    minor_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
+    hwe_p: Annotated[float, Field(ge=0, le=1)] = 1e-6
+    sample_call_rate: Annotated[float, Field(ge=0, le=1)] = 0.95
+    heterozygosity_sd: Annotated[float, Field(gt=0)] | None = None
+    check_sex: bool = True
+
+
+class GenotypesSection(Section):
+    """[genotypes]: a VCF, BCF, BGEN, PLINK 1 or PLINK 2 fileset, and how it is loaded."""
+
+    path: Path
+    build: Literal["GRCh37", "GRCh38"] | None = None
+    sample_info: Path | None = None
+    ancestry_column: str | None = None
+    half_call: Literal["missing", "reference", "error"] = "missing"
+    dosage: Literal["auto", "GT", "DS", "GP"] = "auto"
+    multi_allelic: Literal["keep", "split", "drop"] = "keep"
+    keep_filter: tuple[str, ...] | None = None
+    fasta: Path | None = None
+    bgen_ref: Literal["first", "last"] = "first"
+    qc: VariantThresholds = VariantThresholds()
+
+
+class ScoreSection(Section):
+    """[[scores]]: one polygenic score and what is declared about its discovery cohorts."""
+
+    name: Annotated[str, Field(min_length=1)]
+    path: Path
+    discovery_cohorts: Literal["none", "overlaps", "unknown"]
+    minimum_coverage: Annotated[float, Field(ge=0, le=1)] = 0.75
+
+
+class RecordsSection(Section):
+    """[records]: health records in a format that genomix reads."""
+
+    path: Path
+    format: str = "meds"
+    availability: Path | None = None
+
+
+class TaskSection(Section):
+    """[task]: cohort and label, in the ACES dialect."""
+
+    path: Path
+
+
+class PhenotypeSection(Section):
+    """[phenotype]: quantities per sample, instead of a task."""
+
+    path: Path
+    format: Literal["table", "bimbam", "expression_bed"] = "table"
+    sample_column: str = "sample_id"
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    objective: Literal["binary", "regression"] = "regression"
+
+
+class TableSection(Section):
+    """[table]: columns per sample or subject, measured elsewhere."""
+
+    path: Path
+    format: Literal["table", "qtltools_covariates"] = "table"
+    id_column: str = "sample_id"
+    columns: tuple[str, ...] = ()
+    sentences: dict[str, str] = Field(default_factory=dict)
+
+
+class LinkSection(Section):
+    """[link]: a table with columns sample_id and subject_id."""
+
+    path: Path
+
+
+class SplitSection(Section):
+    """[split]: what is never divided, and how rows are dealt to parts."""
+
+    design: Literal["holdout", "cross_validation"] = "holdout"
+    keep_together: Literal["kin_groups", "kinship_clusters", "subjects"] = "kin_groups"
+    kinship: Annotated[float, Field(ge=0.0442, lt=0.5)] = 0.177
+    clusters: Annotated[int, Field(ge=2)] = 20
+    held_out: Share = 0.3
+    tuning: Share = 0.15
+    folds: Annotated[int, Field(ge=3, le=50)] = 5
+    stratify: bool = True
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> SplitSection:
+        if self.held_out + self.tuning >= 0.9:
+            raise ValueError("held_out + tuning must leave at least a tenth of the rows for training")
+        return self
+
+
+class RecordWindowsSection(Section):
+    """[features.record_windows]: aggregates of coded events in look-back windows."""
+
+    windows: Annotated[tuple[Annotated[str, Field(pattern=WINDOW)], ...], Field(min_length=1)] = ("365d", "full")
+    numeric: tuple[str, ...] = ("last", "mean")
+    counts: tuple[str, ...] = ("count",)
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    code_depth: Annotated[int, Field(ge=1)] | None = None
+    min_subjects: Annotated[int, Field(ge=1)] = 20
+    static: bool = True
+
+
+class AncestrySection(Section):
+    """[features.ancestry_pcs]: principal components of the genotypes."""
+
+    n_components: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+class AssociationSelection(Section):
+    """[features.dosages.select]: the variants associated with the label among each fold's training people."""
+
+    by: Literal["association"]
+    p: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    max_variants: Annotated[int, Field(ge=1)] | None = 500
+    min_variants: Annotated[int, Field(ge=1)] = 1
+    clump_r2: Annotated[float, Field(gt=0, le=1)] | None = 0.2
+    clump_window_bp: Annotated[int, Field(ge=1)] = 1_000_000
+    components: Annotated[int, Field(ge=0, le=50)] = 0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AssociationSelection:
+        if self.max_variants is not None and self.min_variants > self.max_variants:
+            raise ValueError("min_variants is larger than max_variants")
+        return self
+
+
+class DosagesSection(Section):
+    """[features.dosages]: copies of the alternative allele at listed, cis, associated or thinned variants."""
+
+    select: Literal["all", "cis", "list"] | AssociationSelection = "all"
+    cis_window_bp: Annotated[int, Field(ge=0)] = 1_000_000
+    variants: tuple[str, ...] = ()
+    minor_allele_frequency: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    prune_r2: Annotated[float, Field(gt=0, le=1)] | None = 0.8
+    max_variants: Annotated[int, Field(ge=1)] | None = None
+
+
+class BurdenSection(Section):
+    """[features.burden]: carriers of rare variants per gene and mask."""
+
+    annotation: Path | None = None
+    genes: Path | None = None
+    masks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    max_frequency: Annotated[float, Field(gt=0, le=1)] = 0.01
+    transcripts: Literal["any", "canonical", "mane", "worst"] = "any"
+    collapse: Literal["count", "carrier", "max", "weighted"] = "count"
+    weights: Literal["none", "beta", "madsen-browning"] = "none"
+    weight_table: Path | None = None
+    missing: Literal["reference", "mean"] = "reference"
+    counted: Literal["alt", "minor"] = "alt"
+    frequencies: Path | None = None
+    only_genes: tuple[str, ...] = ()
+    min_carriers: Annotated[int, Field(ge=1)] = 1
+    quality: Literal["kept", "all"] = "kept"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> BurdenSection:
+        if (self.annotation is None) == (self.genes is None):
+            raise ValueError("give annotation or genes, and not both")
+        return self
+
+
+class EmptySection(Section):
+    """A family without options."""
+
+
+class FeaturesSection(Section):
+    """[features.*]: the families of the study; a family whose table is absent is not made."""
+
+    demographics: EmptySection | None = None
+    table: EmptySection | None = None
+    ancestry_pcs: AncestrySection | None = None
+    record_windows: RecordWindowsSection | None = None
+    polygenic_score: EmptySection | None = None
+    dosages: DosagesSection | None = None
+    burden: BurdenSection | None = None
+
+
+class ModelSection(Section):
+    """[model]: the boosted model's settings, and how intervals are made.
+
+    Rows and columns are not subsampled unless the study asks for it, so that the CPU and a GPU grow the same trees.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_depth: Annotated[int, Field(ge=1, le=12)] = 3
+    min_child_weight: Annotated[float, Field(ge=0)] = 5.0
+    subsample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 1.0
+    reg_lambda: Annotated[float, Field(ge=0)] = 1.0
+    max_rounds: Annotated[int, Field(ge=1)] = 600
+    early_stopping_rounds: Annotated[int, Field(ge=1)] = 30
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
+
+
+class ReportSection(Section):
+    """[report]: what the report may show."""
+
+    examples: Annotated[int, Field(ge=0, le=10)] = 0
+    subgroups: tuple[str, ...] = ("sex", "ancestry", "age")
+    beeswarm_rows: Annotated[int, Field(ge=50, le=20_000)] = 1000
+
+
+class ComputeSection(Section):
+    """[compute]: thread counts are parameters, so that a result does not depend on the machine."""
+
+    threads: Annotated[int, Field(ge=1, le=256)] = 1

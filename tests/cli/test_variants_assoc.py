@@ -1,0 +1,148 @@
+"""``genomix variants assoc``: tables, plots, counts by reason, refusals and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genomix.schemas.association import ASSOCIATION
+from genomix.variants.assoc_linear import linear_reference
+from genomix_cli.app import main
+from tests.genotype_store import random_calls, store_of
+
+M, N = 600, 60
+VARIANTS = [(str(1 + i // 300), 1000 * (i + 1), "A", "G") for i in range(M)]
+
+
+@pytest.fixture(scope="module")
+def calls() -> np.ndarray:
+    return random_calls(M, N, seed=31, missing=0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(calls: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("assoc")
+    store_of(found, calls, variants=VARIANTS)
+    rng = np.random.default_rng(1)
+    rows = ["#IID\theight\tt2d\tage\tPC1"]
+    rows += [f"s{i}\t{rng.normal():.4f}\t{1 + i % 2}\t{rng.normal(50, 5):.3f}\t{rng.normal():.3f}" for i in range(N)]
+    rows[6] = "s5\tNA\t-9\t50\t0.5"
+    (found / "t.tsv").write_text("\n".join(rows) + "\n")
+    related = found / "related"
+    related.mkdir()
+    twins = calls.copy()
+    twins[:, 9] = twins[:, 8]
+    store_of(related, twins, variants=VARIANTS)
+    return found
+
+
+def assoc(folder: Path, *arguments: str | Path, genotypes: str = "calls") -> int:
+    command = ["variants", "assoc", folder / genotypes, "--phenotype", folder / "t.tsv", *arguments]
+    return main([str(a) for a in command])
+
+
+def test_results_plots_and_counts(
+    folder: Path, calls: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, tsv, plots = tmp_path / "o.parquet", tmp_path / "o.tsv", tmp_path / "plot"
+    code = assoc(
+        folder, "--phenotype-name", "height", "--covariates", folder / "t.tsv", "--covariate-names", "age,PC1",
+        "-o", out, "--tsv", tsv, "--plots", plots,
+    )  # fmt: skip
+    streams = capsys.readouterr()
+    assert code == 0, streams.err
+    assert streams.out == ""
+    assert "height: 59 samples tested, 1 without phenotype, 0 without a covariate" in streams.err
+    assert "height: 600 variants, 600 tested (0 by Firth), none left out; lambda GC" in streams.err
+    found = ASSOCIATION.validate(pl.read_parquet(out))
+    table = pl.read_csv(folder / "t.tsv", separator="\t", null_values=["NA"])
+    known = table["height"].is_not_null().to_numpy()
+    design = np.column_stack([np.ones(N), table["age"], table["PC1"]])[known]
+    genotype = np.where(calls[7] < 0, np.nan, calls[7].astype(float))[known]
+    beta, se, _ = linear_reference(table["height"].drop_nulls().to_numpy(), design, genotype)
+    assert found["beta"][7] == pytest.approx(beta, rel=1e-9)
+    printed = pl.read_csv(tsv, separator="\t")
+    assert printed.columns == [
+        "#CHROM", "POS", "ID", "REF", "ALT", "A1", "A1_CT", "ALLELE_CT", "A1_FREQ", "TEST", "OBS_CT", "BETA", "SE",
+        "T_STAT", "P", "LOG10_P", "ERRCODE",
+    ]  # fmt: skip
+    assert printed["SE"][7] == pytest.approx(se, rel=5.1e-6)
+    for kind in ("manhattan", "qq"):
+        assert Path(f"{plots}.{kind}.png").read_bytes().startswith(b"\x89PNG")
+        svg = Path(f"{plots}.{kind}.svg").read_text()
+        assert "<dc:date>" not in svg
+
+
+def test_bytes_are_the_same_again_and_with_threads(folder: Path, tmp_path: Path) -> None:
+    written = []
+    for number, threads in enumerate(("1", "3")):
+        place = tmp_path / str(number)
+        place.mkdir()
+        assert assoc(folder, "--phenotype-name", "height,t2d", "-o", place / "o.parquet", "--tsv", place / "o.tsv",
+                     "--plots", place / "p", "--threads", threads, "-q") == 0  # fmt: skip
+        written.append({p.name: p.read_bytes() for p in sorted(place.iterdir())})
+    assert written[0] == written[1]
+    assert set(written[0]) == {
+        "o.parquet", "o.height.tsv", "o.t2d.tsv",
+        *(f"p.{n}.{plot}.{kind}" for n in ("height", "t2d") for plot in ("manhattan", "qq") for kind in ("svg", "png")),
+    }  # fmt: skip
+
+
+def test_json_and_case_control(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = assoc(folder, "--phenotype-name", "t2d", "--firth-p", "0.05", "--firth-test", "likelihood-ratio",
+                 "--tsv", tmp_path / "o.tsv", "--json", "-q")  # fmt: skip
+    assert code == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["samples"]["t2d"]["cases"] == 29
+    assert summary["kinship"] == {"related_pairs": 0, "variants": 600}
+    found = summary["phenotypes"]["t2d"]
+    assert 0 < found["by_firth"] < found["tested"] == 600
+    header = (tmp_path / "o.tsv").read_text().split("\n", 1)[0].split("\t")
+    assert header[9:15] == ["FIRTH?", "TEST", "OBS_CT", "OR", "LOG(OR)_SE", "Z_STAT"]
+
+
+def test_related_samples_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "o.parquet"
+    wanted = ("--phenotype-name", "height", "-o", out, "-q")
+    assert assoc(folder, *wanted, genotypes="related/calls") == 7
+    words = capsys.readouterr().err
+    assert "1 pairs of the 59 tested samples are related" in words
+    assert "--allow-related" in words
+    assert not out.exists()
+    assert assoc(folder, *wanted, "--allow-related", genotypes="related/calls") == 0
+    out.unlink()
+    (tmp_path / "o.txt").write_text("IID\toffset\n" + "".join(f"s{i}\t0.1\n" for i in range(N)))
+    assert assoc(folder, *wanted, "--offset", tmp_path / "o.txt", genotypes="related/calls") == 0
+    keep = tmp_path / "keep.txt"
+    keep.write_text("".join(f"s{i} s{i}\n" for i in range(N) if i != 9))
+    assert assoc(folder, *wanted, "--keep", keep, genotypes="related/calls") == 0
+    pairs = tmp_path / "pairs.parquet"
+    pl.DataFrame({"sample_a": [1], "sample_b": [2], "kinship": [0.26]}).write_parquet(pairs)
+    assert assoc(folder, *wanted, "--kinship", pairs) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--phenotype-name", "height"), 8, "nothing would be written"),
+        (("--phenotype-name", "weight", "-o", "x"), 8, "no phenotype 'weight'"),
+        (("--phenotype-name", "height", "--covariate-names", "age", "-o", "x"), 8, "without --covariates"),
+        (("--phenotype-name", "height", "--model", "logistic", "-o", "x"), 8, "is a quantity"),
+        (("--phenotype-name", "height", "--missing-value", "none so", "-o", "x"), 8, "is no number"),
+        (("--phenotype-name", "height", "--model", "cox", "-o", "x"), 2, "cox"),
+        (("--phenotype-name", "height", "--covariates", "gone.tsv", "-o", "x"), 3, "gone.tsv"),
+        (("--phenotype-name", "height", "--offset", "gone.tsv", "-o", "x"), 3, "gone.tsv"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: tuple[str, ...], code: int, words: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert assoc(folder, *arguments) == code
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

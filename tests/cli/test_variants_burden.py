@@ -1,0 +1,170 @@
+"""``genomix variants burden``: tables, counts, tests, wrong arguments, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genomix_cli.app import main
+from tests.genotype_store import store_of
+
+VARIANTS = [("1", 100 + 10 * i, "A", "G") for i in range(5)]
+ANNOTATED = """##fileformat=VCFv4.3
+##INFO=<ID=CSQ,Number=.,Type=String,Description="Consequence annotations. Format: Allele|Consequence|SYMBOL|Feature">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
+chr1\t100\t.\tA\tG\t.\t.\tCSQ=G|stop_gained|ALPHA|T1
+chr1\t110\t.\tA\tG\t.\t.\tCSQ=G|missense_variant|ALPHA|T1
+chr1\t120\t.\tA\tG\t.\t.\tCSQ=G|missense_variant|BETA|T2
+chr1\t130\t.\tA\tG\t.\t.\tCSQ=G|intron_variant|GAMMA|T3
+chr1\t999\t.\tA\tG\t.\t.\tCSQ=G|stop_gained|DELTA|T4
+"""
+N = 40
+
+
+@pytest.fixture(scope="module")
+def calls() -> np.ndarray:
+    rng = np.random.default_rng(6)
+    found = rng.binomial(2, 0.08, (5, N)).astype(np.int8)
+    found[1, 3] = -9
+    return found
+
+
+@pytest.fixture
+def study(tmp_path: Path, calls: np.ndarray) -> Path:
+    store_of(tmp_path, calls, variants=VARIANTS)
+    (tmp_path / "a.vcf").write_text(ANNOTATED)
+    rng = np.random.default_rng(8)
+    rows = [f"s{i}\t{rng.normal():.4f}\t{1 + i % 2}\t{rng.normal():.4f}" for i in range(N)]
+    (tmp_path / "p.tsv").write_text("IID\theight\tcase\tage\n" + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+def burden(study: Path, *arguments: str, out: str = "b.tsv") -> int:
+    return main(["variants", "burden", str(study / "calls"), "-o", str(study / out), *arguments])
+
+
+def test_the_matrix_and_its_companions(study: Path, calls: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    assert burden(study, "--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", out="b.parquet") == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    matrix = pl.read_parquet(study / "b.parquet")
+    assert matrix.columns == ["sample_id", "ALPHA:lof", "ALPHA:missense+lof", "BETA:missense+lof"]
+    assert matrix["sample_id"].to_list() == [f"s{i}" for i in range(N)]
+    assert matrix["ALPHA:missense+lof"].to_list() == np.maximum(calls[:2], 0).sum(axis=0).tolist()
+    genes = pl.read_parquet(study / "b.genes.parquet")
+    assert genes.height == 8
+    reason = {(g, m): r for g, m, r in genes.select("gene", "mask", "reason").iter_rows()}
+    assert reason[("DELTA", "lof")] == "no annotated variant is in the genotypes"
+    assert reason[("GAMMA", "lof")] == "no variant has a consequence of the mask"
+    variants = pl.read_parquet(study / "b.variants.parquet")
+    assert variants["position"].to_list() == [100, 100, 110, 120]
+    counts = json.loads((study / "b.counts.json").read_text())
+    assert counts["burden"]["annotated alleles not in the genotypes"] == 1
+    assert counts["burden"]["alleles of the genotypes that the annotation file lacks"] == 1
+    assert "annotated alleles not in the genotypes: 1" in told.err
+    assert "genes x masks: no variant has a consequence of the mask" in told.err
+    assert not (study / "b.tests.parquet").exists()
+
+
+def test_phenotypes_are_tested(study: Path) -> None:
+    both = ["--annotation", str(study / "a.vcf"), "--mask", "missense+lof", "--max-frequency", "0.5", "-q"]
+    tables = ["--phenotype", str(study / "p.tsv"), "--covariates", str(study / "p.tsv"), "--covariate-names", "age"]
+    assert burden(study, *both, *tables, "--phenotype-name", "height", "--test", "all") == 0
+    tests = pl.read_csv(study / "b.tests.tsv", separator="\t", null_values="NA")
+    assert tests["test"].to_list() == ["linear"] * 2 + ["skat", "skat-o"] * 2
+    assert tests["p"].is_between(0, 1).all()
+    matrix = pl.read_csv(study / "b.tsv", separator="\t")
+    table = pl.read_csv(study / "p.tsv", separator="\t")
+    design = np.column_stack([np.ones(N), table["age"], matrix["ALPHA:missense+lof"]])
+    beta = np.linalg.lstsq(design, table["height"].to_numpy(), rcond=None)[0]
+    assert tests["beta"][0] == pytest.approx(beta[-1], rel=1e-6)
+    assert burden(study, *both, *tables, "--phenotype-name", "case") == 0
+    assert set(pl.read_csv(study / "b.tests.tsv", separator="\t", null_values="NA")["test"]) <= {"logistic", "firth"}
+
+
+def test_an_offset_is_taken_from_the_phenotype(study: Path) -> None:
+    table = pl.read_csv(study / "p.tsv", separator="\t")
+    shift = np.linspace(-1, 1, N)
+    lines = [f"{i}\t{x}" for i, x in zip(table["IID"], shift, strict=True)]
+    (study / "o.tsv").write_text("IID\toffset\n" + "\n".join(lines) + "\n")
+    arguments = ["--annotation", str(study / "a.vcf"), "--mask", "missense+lof", "--max-frequency", "0.5", "-q"]
+    arguments += ["--phenotype", str(study / "p.tsv"), "--phenotype-name", "height"]
+    assert burden(study, *arguments, "--offset", str(study / "o.tsv"), "--test", "all") == 0
+    tests = pl.read_csv(study / "b.tests.tsv", separator="\t", null_values="NA")
+    assert tests["gene"].to_list() == ["ALPHA", "BETA", "ALPHA", "ALPHA", "BETA", "BETA"]
+    matrix = pl.read_csv(study / "b.tsv", separator="\t")
+    for row, name in enumerate(("ALPHA", "BETA")):
+        design = np.column_stack([np.ones(N), matrix[f"{name}:missense+lof"]])
+        beta = np.linalg.lstsq(design, table["height"].to_numpy() - shift, rcond=None)[0]
+        assert tests["beta"][row] == pytest.approx(beta[-1], rel=1e-6)
+
+
+def test_some_samples_weights_and_masks_from_files(study: Path, calls: np.ndarray) -> None:
+    (study / "keep.txt").write_text("s7\ns2\ns30\n")
+    (study / "m.toml").write_text('[[mask]]\nname = "M"\nconsequences = ["lof"]\nmax_frequency = 1.0\n')
+    (study / "w.tsv").write_text("contig\tposition\tref\talt\tweight\n1\t100\tA\tG\t2.5\n")
+    code = burden(
+        study, "--annotation", str(study / "a.vcf"), "--masks", str(study / "m.toml"),
+        "--keep", str(study / "keep.txt"), "--weights", str(study / "w.tsv"), "-q", out="b.csv",
+    )  # fmt: skip
+    assert code == 0
+    matrix = pl.read_csv(study / "b.csv")
+    assert matrix["sample_id"].to_list() == ["s7", "s2", "s30"]
+    assert matrix["ALPHA:M"].to_list() == (2.5 * calls[0, [7, 2, 30]]).tolist()
+
+
+def test_gene_intervals(study: Path, calls: np.ndarray) -> None:
+    (study / "g.bed").write_text("chr1\t99\t115\tONE\nchr1\t500\t600\tTWO\n")
+    assert burden(study, "--genes", str(study / "g.bed"), "--max-frequency", "1", "--collapse", "carrier", "-q") == 0
+    matrix = pl.read_csv(study / "b.tsv", separator="\t")
+    assert matrix.columns == ["sample_id", "ONE:all"]
+    assert matrix["ONE:all"].to_list() == (calls[:2] > 0).any(axis=0).astype(float).tolist()
+
+
+def test_json_and_strict(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q"]
+    assert burden(study, *options, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["genes"] == 4
+    assert burden(study, *options, "--strict") == 15
+
+
+def test_two_runs_give_the_same_bytes(study: Path) -> None:
+    options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "--weights", "beta", "-q"]
+    assert burden(study, *options, "--missing", "mean", out="one.tsv") == 0
+    assert burden(study, *options, "--missing", "mean", "--threads", "2", out="two.tsv") == 0
+    for word in ("", ".genes", ".variants"):
+        assert (study / f"one{word}.tsv").read_bytes() == (study / f"two{word}.tsv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 8, "--annotation or from --genes"),
+        (["--annotation", "a.vcf", "--genes", "g.bed"], 8, "--annotation or from --genes"),
+        (["--annotation", "none.vcf"], 3, "none.vcf"),
+        (["--annotation", "a.vcf", "--mask", "misense"], 8, "misense"),
+        (["--annotation", "a.vcf", "--mask", "lof", "--masks", "m.toml"], 8, "masks are given twice"),
+        (["--annotation", "a.vcf", "--transcripts", "mane"], 8, "does not mark MANE"),
+        (["--annotation", "a.vcf", "--collapse", "weighted"], 8, "belong together"),
+        (["--annotation", "a.vcf", "--max-frequency", "2"], 2, ""),
+        (["--annotation", "a.vcf", "--weights", "none.tsv"], 3, "none.tsv"),
+        (["--annotation", "a.vcf", "--phenotype", "p.tsv"], 8, "holds 3 phenotypes"),
+        (["--annotation", "a.vcf", "--phenotype", "p.tsv", "--phenotype-name", "weight"], 8, "weight"),
+    ],
+)
+def test_wrong_arguments(
+    study: Path, arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = [str(study / a) if a.endswith((".vcf", ".bed", ".tsv", ".toml")) else a for a in arguments]
+    assert burden(study, *there) == code
+    assert words in capsys.readouterr().err
+    assert not (study / "b.tsv").exists()
+
+
+def test_an_output_without_a_format_is_refused_first(study: Path) -> None:
+    assert burden(study, "--annotation", str(study / "a.vcf"), out="b.xlsx") == 8

@@ -1,0 +1,159 @@
+"""``genomix variants convert`` as its user meets it: files, counts, streams, exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from genomix.io.plink import open_store
+from genomix_cli.app import main
+
+HEADER = """##fileformat=VCFv4.3
+##contig=<ID=chr1,length=248956422>
+##contig=<ID=chr2,length=242193529>
+##INFO=<ID=R2,Number=1,Type=Float,Description="quality">
+##INFO=<ID=AF,Number=A,Type=Float,Description="frequency">
+##FORMAT=<ID=GT,Number=1,Type=String,Description="GT">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tf1_a\tf2_b\tf3_c
+"""
+RECORDS = [
+    "chr1\t100\trs1\tA\tG\t30\tPASS\tR2=0.9;AF=0.2\tGT\t0/0\t0/1\t1/1",
+    "chr1\t200\trs2\tC\tT,G\t.\tq10\tR2=0.3\tGT\t0/1\t1/2\t./2",
+    "chr2\t300\trs3\tG\tGA\t.\t.\t.\tGT\t0|1\t1|0\t.",
+    "chr2\t400\trs4\tG\t<DEL>\t.\tPASS\t.\tGT\t0/1\t0/0\t0/0",
+]
+
+
+@pytest.fixture
+def vcf(tmp_path: Path) -> Path:
+    path = tmp_path / "in.vcf"
+    path.write_text(HEADER + "\n".join(RECORDS) + "\n")
+    return path
+
+
+def calls(prefix: Path) -> dict[tuple[str, int, str], list[int]]:
+    store = open_store(prefix)
+    keys = store.variants.select("contig", "position", "alt").iter_rows()
+    return dict(zip(keys, store.read_calls().tolist(), strict=True))  # type: ignore[arg-type]
+
+
+def test_counts_go_to_stderr_and_beside_the_fileset(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "out" / "x")]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "records left out: symbolic ALT only: 1" in err
+    assert "build GRCh38 (file)" in err
+    report = json.loads((tmp_path / "out" / "x.conversion.json").read_text())
+    assert report["n_records_read"] == 4
+    assert report["n_records_written"] + sum(report["records_left_out"].values()) == 4
+    assert sum(report["calls"].values()) == 3 * report["n_records_written"]
+    assert calls(tmp_path / "out" / "x") == {
+        ("1", 100, "G"): [0, 1, 2],
+        ("1", 200, "T"): [1, 1, -9],
+        ("1", 200, "G"): [0, 1, -9],
+        ("2", 300, "GA"): [1, 1, -9],
+    }
+    store = open_store(tmp_path / "out" / "x")
+    assert store.annotations.rows() == [
+        (30.0, "PASS", "R2=0.9"), (None, "q10", "R2=0.3"), (None, "q10", "R2=0.3"), (None, ".", ".")
+    ]  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x.conversion.json", "x.pgen", "x.psam", "x.pvar"]
+
+
+def test_selection(vcf: Path, tmp_path: Path) -> None:
+    arguments = ["--region", "1:150-250,chr2", "--samples", "f3_c,f1_a", "--keep-filter", "PASS,q10", "--info", "none"]
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), *arguments, "--quiet"]) == 0
+    assert calls(tmp_path / "x") == {("1", 200, "T"): [-9, 1], ("1", 200, "G"): [-9, 0], ("2", 300, "GA"): [-9, 1]}
+    report = json.loads((tmp_path / "x.conversion.json").read_text())
+    assert report["records_left_out"] == {"outside the regions": 1, "symbolic ALT only": 1}
+    assert (report["n_samples_read"], report["n_samples"]) == (3, 2)
+    assert open_store(tmp_path / "x").samples["sample_id"].to_list() == ["f3_c", "f1_a"]
+
+
+def test_splitting_and_half_calls(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--multi-allelic", "split", "--half-call", "reference", "--id-delimiter", "_", "--json"]
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["n_records_added"] == 1
+    assert report["n_records_read"] + 1 == report["n_records_written"] + sum(report["records_left_out"].values())
+    found = calls(tmp_path / "x")
+    assert found["1", 200, "T"] == [1, 1, 0]
+    assert found["1", 200, "G"] == [0, 1, 1]
+    store = open_store(tmp_path / "x")
+    assert store.variants["record"].to_list() == [0, 1, 2, 3]
+    assert store.samples.select("FID", "sample_id").rows() == [("f1", "a"), ("f2", "b"), ("f3", "c")]
+
+
+def test_dropping_several_alts(vcf: Path, tmp_path: Path) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--multi-allelic", "drop", "-q"]) == 0
+    report = json.loads((tmp_path / "x.conversion.json").read_text())
+    assert report["records_left_out"] == {"several ALTs": 1, "symbolic ALT only": 1}
+
+
+def test_standard_input(vcf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Standard:
+        buffer = io.BytesIO(vcf.read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Standard())
+    assert main(["variants", "convert", "-", "-o", str(tmp_path / "x"), "-q"]) == 0
+    assert len(calls(tmp_path / "x")) == 4
+
+
+def test_reference_check_counts_and_refuses(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fasta = tmp_path / "ref.fa"
+    bases = ["A"] * 500
+    bases[199] = "C"
+    two = ["A"] * 500
+    two[299] = "T"  # rs3 says G
+    two[399] = "G"
+    fasta.write_text(f">1\n{''.join(bases)}\n>2\n{''.join(two)}\n")
+    plain = vcf.read_text().replace(",length=248956422", "").replace(",length=242193529", "")
+    more = [f"chr1\t{300 + i}\t.\tA\tG\t.\tPASS\t.\tGT\t0/0\t0/1\t1/1" for i in range(20)]
+    vcf.write_text(plain + "\n".join(more) + "\n")
+    out = tmp_path / "x"
+    assert main(["variants", "convert", str(vcf), "-o", str(out), "--fasta", str(fasta)]) == 4
+    error = capsys.readouterr().err
+    assert "REF of 1 of 24 records is not what ref.fa has" in error
+    assert "record 3" in error
+    assert not list(tmp_path.glob("x.*"))
+    arguments = ["--fasta", str(fasta), "--ref-mismatch", "drop", "-q"]
+    assert main(["variants", "convert", str(vcf), "-o", str(out), *arguments]) == 0
+    rejected = pl.read_csv(tmp_path / "x.rejected.tsv", separator="\t")
+    assert rejected.select("variant_id", "reason").rows() == [("rs3", "REF is not what the FASTA has")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--region", "chr1:20-10"], 8, "10"),
+        (["--samples", "nobody"], 6, "not in the genotypes"),
+        (["--keep-filter", "other"], 4, "FILTER is not one to keep"),
+        (["--half-call", "error"], 4, "half-call"),
+        (["--build", "hg19"], 4, "GRCh38"),
+        (["--build", "hg17"], 8, "unknown genome build"),
+        (["--chain", "none.chain"], 3, "none.chain"),
+        (["--target-build", "GRCh37"], 8, "chain"),
+        (["--fasta", "none.fa"], 3, "none.fa"),
+        (["--double-id", "--id-delimiter", "_"], 8, "at once"),
+        (["--strict"], 15, "left out"),
+        (["--multi-allelic", "some"], 2, "some"),
+    ],
+)
+def test_wrong_arguments(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), *arguments]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_missing_input_and_output_under_a_file(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["variants", "convert", str(tmp_path / "no.vcf"), "-o", str(tmp_path / "x")]) == 3
+    assert main(["variants", "convert", str(vcf), "-o", str(vcf / "x")]) == 9
+    assert "cannot write" in capsys.readouterr().err

@@ -1,0 +1,179 @@
+"""``genomix variants score`` on a small fileset: results, files beside it, refusals and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genomix_cli.app import main
+from tests.genotype_store import random_calls, store_of
+
+N_VARIANTS, N_SAMPLES = 60, 80
+VARIANTS = [("1" if i < 40 else "2", 1000 * (i + 1), "A", "G") for i in range(N_VARIANTS)]
+
+
+@pytest.fixture(scope="module")
+def calls() -> np.ndarray:
+    return random_calls(N_VARIANTS, N_SAMPLES, seed=21, missing=0.05)
+
+
+@pytest.fixture(scope="module")
+def cohort(calls: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return store_of(tmp_path_factory.mktemp("cohort"), calls, variants=VARIANTS).prefix
+
+
+def weight(i: int) -> float:
+    return 0.1 * (i % 7) - 0.25
+
+
+def scoring_file(folder: Path, name: str = "PGS1", *, n: int = 40, extra: str = "", build: str = "GRCh38") -> Path:
+    rows = [f"{c}\t{p}\tG\tA\t{weight(i)!r}" for i, (c, p, _, _) in enumerate(VARIANTS[:n])]
+    path = folder / f"{name}.txt"
+    head = (
+        f"#pgs_id={name}\n#genome_build={build}\nchr_name\tchr_position\teffect_allele\tother_allele\teffect_weight\n"
+    )
+    path.write_text(head + "\n".join(rows) + "\n" + extra)
+    return path
+
+
+def mean_imputed(calls: np.ndarray, teachers: np.ndarray | None = None) -> np.ndarray:
+    filled = calls.astype(float)
+    for row, known in zip(filled, calls, strict=True):
+        seen = known if teachers is None else known[teachers]
+        row[known < 0] = seen[seen >= 0].mean()
+    return filled
+
+
+def test_scores_match_report_and_metadata(cohort: Path, calls: np.ndarray, tmp_path: Path, capsys) -> None:
+    file = scoring_file(tmp_path, extra="9\t5\tA\tC\t0.5\n")
+    out = tmp_path / "scores.parquet"
+    command = ["variants", "score", str(cohort), "--score-file", str(file), "-o", str(out)]
+    assert main([*command, "--discovery-cohorts", "none", "--details", str(tmp_path / "d.tsv")]) == 0
+    table = pl.read_parquet(out)
+    assert table["sample_id"].to_list() == [f"s{i}" for i in range(N_SAMPLES)]
+    expected = np.array([weight(i) for i in range(40)]) @ mean_imputed(calls)[:40]
+    np.testing.assert_allclose(table["PGS1_sum"], expected, atol=1e-12)
+    np.testing.assert_allclose(table["PGS1_average"], expected / 80, atol=1e-12)
+    assert table["PGS1_DENOM"].unique().to_list() == [80]
+    assert table["PGS1_ALLELE_CT"].to_list() == (2 * (calls[:40] >= 0).sum(axis=0)).tolist()
+    matches = pl.read_parquet(tmp_path / "scores.matches.parquet")
+    assert dict(matches.filter(pl.col("n_weights") > 0).select("status", "n_weights").iter_rows()) == {
+        "matched": 40, "missing": 1,
+    }  # fmt: skip
+    facts = json.loads((tmp_path / "scores.json").read_text())
+    assert facts["scores"][0]["discovery_cohorts"] == "none"
+    assert facts["scores"][0]["build"] == "GRCh38"
+    details = pl.read_csv(tmp_path / "d.tsv", separator="\t", null_values="NA")
+    assert details["status"].to_list() == ["matched"] * 40 + ["missing"]
+    assert details["line"].to_list() == list(range(4, 45))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "97.6% of 41 variants used" in said.err
+    assert "missing: 1" in said.err
+
+
+def test_the_same_bytes_for_any_number_of_threads(cohort: Path, tmp_path: Path) -> None:
+    file = scoring_file(tmp_path)
+    outputs = []
+    for threads in ("1", "2"):
+        out = tmp_path / f"t{threads}.tsv"
+        assert (
+            main(["variants", "score", str(cohort), "-s", str(file), "-o", str(out), "--threads", threads, "-q"]) == 0
+        )
+        outputs.append(out.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_z_scores_are_fitted_on_the_named_samples(cohort: Path, calls: np.ndarray, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(N_SAMPLES, 5))
+    names = [f"s{i}" for i in range(N_SAMPLES)]
+    components = {f"PC{k + 1}": x[:, k] for k in range(5)}
+    pl.DataFrame({"IID": names, **components}).write_csv(tmp_path / "pcs.tsv", separator="\t")
+    teachers = np.arange(0, N_SAMPLES, 2)
+    (tmp_path / "fit.txt").write_text("\n".join(names[i] for i in teachers) + "\n")
+    file = scoring_file(tmp_path)
+    command = ["variants", "score", str(cohort), "-s", str(file), "--fit-samples", str(tmp_path / "fit.txt"), "-q"]
+    given = ["--pcs", str(tmp_path / "pcs.tsv"), "--n-pcs", "2"]
+    assert main([*command, *given, "-o", str(tmp_path / "z.parquet")]) == 0
+    table = pl.read_parquet(tmp_path / "z.parquet")
+    total = np.array([weight(i) for i in range(40)]) @ mean_imputed(calls, teachers)[:40]
+    np.testing.assert_allclose(table["PGS1_sum"], total, atol=1e-12)
+    design = np.column_stack([np.ones(N_SAMPLES), x[:, :2]])
+    residual = total - design @ np.linalg.lstsq(design[teachers], total[teachers], rcond=None)[0]
+    np.testing.assert_allclose(table["PGS1_z_mean"], residual / residual[teachers].std(), atol=1e-9)
+    assert table["PGS1_z_mean_variance"].null_count() == 0
+    reference = table.select("sample_id", "PGS1_sum")[teachers.tolist()]
+    reference.write_parquet(tmp_path / "reference.parquet")
+    others = ["--reference-scores", str(tmp_path / "reference.parquet"), "--adjust", "mean"]
+    assert main([*command, *given, *others, "-o", str(tmp_path / "r.parquet")]) == 0
+    again = pl.read_parquet(tmp_path / "r.parquet")
+    assert "PGS1_z_mean_variance" not in again.columns
+    assert main([*command, "--compute-pcs", "2", "-o", str(tmp_path / "c.parquet")]) == 0
+    facts = json.loads((tmp_path / "c.json").read_text())
+    assert facts["ancestry"].endswith("fitted on 40 fit samples")
+    assert facts["scores"][0]["adjustment"]["n_fitted"] == 40
+
+
+def test_several_scores_kept_samples_and_standard_output(cohort: Path, tmp_path: Path, capsys) -> None:
+    files = [scoring_file(tmp_path, "PGS1"), scoring_file(tmp_path, "PGS2", n=20)]
+    (tmp_path / "keep.txt").write_text("s5\ns2\n")
+    command = ["variants", "score", str(cohort), "-s", str(files[0]), "-s", str(files[1])]
+    assert main([*command, "--keep", str(tmp_path / "keep.txt"), "--missing", "none", "-q"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t") == ["sample_id"] + [
+        f"{name}_{part}" for name in ("PGS1", "PGS2") for part in ("sum", "average", "ALLELE_CT", "DENOM")
+    ]
+    assert [line.split("\t")[0] for line in lines[1:]] == ["s2", "s5"]
+    cohorts = ["--discovery-cohorts", "unknown", "--discovery-cohorts", "PGS2=overlaps"]
+    assert main([*command, *cohorts, "--json", "-q"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [s["discovery_cohorts"] for s in facts["scores"]] == ["unknown", "overlaps"]
+
+
+def test_frequencies_of_others_stand_in_for_missing_genotypes(cohort: Path, calls: np.ndarray, tmp_path: Path) -> None:
+    rows = [f"{c}\t{p}\tA\tG\t0.125" for c, p, _, _ in VARIANTS]
+    (tmp_path / "f.tsv").write_text("contig\tposition\tref\talt\talt_frequency\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "s.parquet"
+    command = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "-o", str(out), "-q"]
+    assert main([*command, "--frequencies", str(tmp_path / "f.tsv")]) == 0
+    filled = np.where(calls[:40] < 0, 0.25, calls[:40])
+    expected = np.array([weight(i) for i in range(40)]) @ filled
+    np.testing.assert_allclose(pl.read_parquet(out)["PGS1_sum"], expected, atol=1e-12)
+
+
+def test_refusals(cohort: Path, tmp_path: Path, capsys) -> None:
+    def run(*arguments: str | Path) -> int:
+        return main(["variants", "score", str(cohort), *(str(a) for a in arguments), "-q"])
+
+    file = scoring_file(tmp_path)
+    absent = "".join(f"7\t{i}\tA\tC\t1\n" for i in range(100))
+    poor = scoring_file(tmp_path, "POOR", extra=absent)
+    haplotype = tmp_path / "H.txt"
+    text = scoring_file(tmp_path, "X").read_text().replace("effect_weight\n", "effect_weight\tis_haplotype\n")
+    haplotype.write_text(text.replace("-0.25\n", "-0.25\tTRUE\n", 1))
+    (tmp_path / "nobody.txt").write_text("x1\n")
+    (tmp_path / "some.txt").write_text("x1\n" + "\n".join(f"s{i}" for i in range(30)) + "\n")
+    for arguments, code, words in (
+        (("-s", tmp_path / "none.txt"), 3, "does not exist"),
+        (("-s", poor), 4, "only 40 of the 140 variants of score POOR"),
+        (("-s", scoring_file(tmp_path, "OLD", build="hg19")), 4, "GRCh37"),
+        (("-s", file, "-s", file), 8, "two scores are named 'PGS1'"),
+        (("-s", haplotype, "--strict"), 4, "haplotype (1 such rows of 40)"),
+        (("-s", file, "-o", tmp_path / "s.csv"), 8, ".parquet or .tsv"),
+        (("-s", file, "--discovery-cohorts", "PGS9=none"), 8, "not understood"),
+        (("-s", file, "--keep", tmp_path / "nobody.txt"), 6, "no sample of --keep"),
+        (("-s", file, "--fit-samples", tmp_path / "some.txt", "--strict"), 15, "1 of 31 samples of --fit-samples"),
+        (("-s", file, "--pcs", "a", "--compute-pcs", "2"), 8, "exclude each other"),
+        (("-s", file, "--reference-scores", "a"), 8, "need --pcs"),
+        (("-s", file, "--min-overlap", "2"), 2, "--min-overlap"),
+        ((), 2, "--score-file"),
+    ):
+        assert run(*arguments) == code, arguments
+        assert words in capsys.readouterr().err
+    assert run("-s", poor, "--min-overlap", "0.2") == 0
+    assert run("-s", haplotype) == 0
