@@ -144,7 +144,7 @@ def make_inputs(generator: Path, work: Path, shapes: Sequence[Shape]) -> None:
 
 def _compress(text: Path, small: Path, large: Path) -> None:
     data = text.read_bytes()
-    start = data.index(b"\n", data.index(b"\n#CHROM")) + 1
+    start = data.index(b"\n", data.index(b"\n#CHROM") + 1) + 1
     head = re.sub(rb",length=\d+", b"", data[:start])
     body = data[start:]
     del data

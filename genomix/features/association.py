@@ -83,6 +83,11 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {**DEFAULTS, **given}
     if not 0 < float(chosen["p"]) <= 1:
         raise ConfigError(f"dosages select p = {chosen['p']}", hint="more than 0, at most 1")
+    limit, least = chosen["max_variants"], int(chosen["min_variants"])
+    if least < 0 or (limit is not None and least > int(limit)):
+        raise ConfigError(
+            f"dosages select min_variants = {least}, max_variants = {limit}", hint="0 to max_variants at least"
+        )
     return chosen
 
 
@@ -118,7 +123,7 @@ def _take(
 ) -> list[int]:  # fmt: skip
     """Walk from the smallest P up, leaving out what is linked with a taken variant."""
     limit = len(order) if chosen["max_variants"] is None else int(chosen["max_variants"])
-    least = min(int(chosen["min_variants"]), limit)
+    least = int(chosen["min_variants"])
     table = store.variants[candidates]
     contigs, positions = table["contig"].to_list(), table["position"].to_numpy()
     window_bp = int(chosen["clump_window_bp"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,8 +17,10 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.ehr.vocabulary import roll_up
+from genomix.errors import GenomixError
 from genomix.features.family import FeatureFamily, FeatureInputs, Options, fitting_inputs
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
+from genomix.features.other_people import with_others_replaced
 from genomix.features.split import crossing_kinship
 from genomix.provenance import canonical_json
 from genomix.schemas.results import CERTIFICATE
@@ -24,6 +28,9 @@ from genomix.variants.kinship import DEGREES
 
 SEPARATES_ALONE = 0.95
 """A single column whose AUROC (either direction) or |correlation| exceeds this may encode the outcome."""
+
+ROUNDING = 1e-5
+"""Share of a column's largest value by which a learned feature's value may differ when it is made again."""
 
 PICKS: tuple[Literal["first", "last"], ...] = ("first", "last")
 
@@ -141,14 +148,19 @@ def _events_known_at(events: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     return joined.filter(known | pl.col("_limit").is_null()).drop("_limit")
 
 
-def _differences(whole: FeatureBlock, again: FeatureBlock, rows: RowArray) -> list[str]:
-    """Name the columns whose values differ at ``rows``; a column that vanished must have been empty there."""
+def _differences(whole: FeatureBlock, again: FeatureBlock, rows: RowArray, *, tolerance: float = 0.0) -> list[str]:
+    """Name the columns whose values differ at ``rows``; a column that vanished must have been empty there.
+
+    tolerance: largest difference that counts as none, as a share of the column's largest value.
+    """
     position = {name: i for i, name in enumerate(again.columns["name"].to_list())}
     changed = []
     for i, (name, aggregation) in enumerate(whole.columns.select("name", "aggregation").iter_rows()):
         before = whole.values[rows, i]
         if name in position:
-            same = np.array_equal(before, again.values[rows, position[name]], equal_nan=True)
+            after = again.values[rows, position[name]]
+            allowed = tolerance * float(np.nanmax(np.abs(before), initial=0.0))
+            same = np.allclose(before, after, rtol=0.0, atol=allowed, equal_nan=True)
         else:
             same = bool(np.all(np.isnan(before) | (before == 0)))
         if not same:
@@ -225,28 +237,60 @@ def learned_from_training(
     options: Mapping[str, Options],
     inputs: FeatureInputs,
 ) -> Check:
-    """Fit every learning family again on training rows only and compare what it learned, to the last digit."""
-    claim = "Everything that features learned, they learned from training rows only."
-    learning = {n: f for n, f in families.items() if f.learns}
-    if not learning:
-        return Check("learned_from_training", "not applicable", claim, "No feature learns from rows.")
+    """Make every family's features again with all other people's data replaced, and compare with the matrix.
+
+    What was learned must be the same to the last digit, values on training rows to float32's rounding. A dependence
+    that the replacement (:mod:`genomix.features.other_people`) leaves the same is not found, nor is a family that
+    reads files by itself instead of its inputs.
+    """
+    claim = "What features learned, and are on training rows, is the same whatever families are given of anybody else."
+    if inputs.genotypes is not None:
+        claim += " (Quality control and the choice of unrelated people come before and look at everyone, at no label.)"
+    if not families:
+        return Check("learned_from_training", "not applicable", claim, "The study has no feature.")
     problems: list[str] = []
-    for k, fold in enumerate(matrix.folds):
-        train = matrix.rows(k, "train")
-        for name, family in learning.items():
-            if not set(fold.learned_from.get(name, np.array([-1])).tolist()) <= set(train.tolist()):
-                problems.append(f"{name} says that it read other rows in fold {k}")
-                continue
-            block = family.compute(inputs, options.get(name, {}))
-            again = family.fit(
-                block, fitting_inputs(inputs, matrix.index["label"], train), options.get(name, {}), train
-            )
-            if canonical_json(again) != canonical_json(fold.learned.get(name)):
-                problems.append(f"{name} learned something else in fold {k}")
+    for k in range(len(matrix.folds)):
+        with TemporaryDirectory() as folder:
+            noisy = with_others_replaced(inputs, matrix.rows(k, "train"), Path(folder), seed=k)
+            for name, family in families.items():
+                problem = _made_otherwise(matrix, k, name, family, options.get(name, {}), noisy)
+                problems += [f"{name} {problem} in fold {k}"] if problem else []
     if problems:
         return Check("learned_from_training", "failed", claim, "; ".join(problems) + ".")
-    found = f"{', '.join(sorted(learning))}: learned again on training rows of {len(matrix.folds)} fold(s), identical."
+    have = {"records": inputs.events, "genotypes": inputs.genotypes, "table values": inputs.table}
+    replaced = ", ".join(name for name, given in have.items() if given is not None)
+    found = (
+        f"{', '.join(sorted(families))}: made again in {len(matrix.folds)} of {len(matrix.folds)} fold(s) with other "
+        f"people's {replaced} replaced, identical."
+    )
     return Check("learned_from_training", "passed", claim, found)
+
+
+def _made_otherwise(
+    matrix: FeatureMatrix, k: int, name: str, family: FeatureFamily, options: Options, noisy: FeatureInputs
+) -> str:
+    """Say what differs when a family sees the training people's data alone; nothing: empty."""
+    train, fold = matrix.rows(k, "train"), matrix.folds[k]
+    if family.learns and not set(fold.learned_from.get(name, np.array([-1])).tolist()) <= set(train.tolist()):
+        return "says that it read other rows"
+    try:
+        block = family.compute(noisy, options)
+        if family.learns:
+            learned = family.fit(block, fitting_inputs(noisy, matrix.index["label"], train), options, train)
+            if canonical_json(learned) != canonical_json(fold.learned.get(name)):
+                return "learned something else"
+            block = family.apply(block, noisy, options, learned)
+    except GenomixError:
+        return "fails once other people's data are replaced"
+    whole = fold.block if family.learns else matrix.block
+    names = set(whole.columns["name"].to_list())
+    if family.learns and not set(block.columns["name"].to_list()) <= names:
+        return "makes other columns"
+    mine = whole.columns.filter((pl.col("family") == name) | pl.col("name").is_in(block.columns["name"].to_list()))[
+        "name"
+    ].to_list()
+    changed = _differences(whole.select(mine), block, train, tolerance=ROUNDING)
+    return f"gives training rows other values of {_names(changed)}" if changed else ""
 
 
 def imputed_from_training(matrix: FeatureMatrix, imputed: Mapping[int, bool] | None) -> Check:

@@ -1,8 +1,12 @@
-"""Association results on disk: Parquet in row groups of a fixed size, and TSV with PLINK 2's column names."""
+"""Association results on disk: Parquet in row groups of a fixed size, the same as TSV, and PLINK 2's columns as TSV.
+
+A name that ends in ``.gz`` is compressed, without a time stamp.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,8 @@ _LOGISTIC = {"odds_ratio": "OR", "se": "LOG(OR)_SE", "statistic": "Z_STAT"}
 class AssociationWriter:
     """Takes frames as they come and writes rows in order; memory holds one row group."""
 
-    def __init__(self, parquet: Any, tables: dict[str, Any], kinds: dict[str, str]) -> None:
-        self._parquet, self._tables, self._kinds = parquet, tables, kinds
+    def __init__(self, parquet: Any, plain: Any, tables: dict[str, Any], kinds: dict[str, str]) -> None:
+        self._parquet, self._plain, self._tables, self._kinds = parquet, plain, tables, kinds
         self._waiting: list[pl.DataFrame] = []
         self._height = 0
 
@@ -46,6 +50,8 @@ class AssociationWriter:
     def _put(self, frame: pl.DataFrame) -> None:
         if self._parquet is not None:
             self._parquet.write_table(frame.to_arrow().cast(self._parquet.schema), row_group_size=ROW_GROUP)
+        if self._plain is not None:
+            frame.write_csv(self._plain, separator="\t", include_header=self._plain.tell() == 0, null_value="NA")
         for name, stream in self._tables.items():
             rows = plink_columns(frame.filter(pl.col("phenotype") == name), self._kinds[name])
             rows.write_csv(stream, separator="\t", include_header=stream.tell() == 0, null_value="NA")
@@ -80,36 +86,61 @@ def table_paths(path: Path, names: list[str]) -> dict[str, Path]:
     """Return the TSV of each phenotype: the path itself for one, ``STEM.NAME.SUFFIX`` for several."""
     if len(names) == 1:
         return {names[0]: path}
-    return {name: path.with_name(f"{path.stem}.{name.replace('/', '_')}{path.suffix}") for name in names}
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    stem = path.name.removesuffix(suffix)
+    return {name: path.with_name(f"{stem}.{name.replace('/', '_')}{suffix}") for name in names}
+
+
+def result_paths(out: Path | None, tsv: Path | None, names: Sequence[str]) -> dict[str, Path]:
+    """Return every table that a run writes, by the words for it in a message."""
+    found = {"-o": out} if out is not None else {}
+    if tsv is not None:
+        found |= {f"--tsv of {name}": path for name, path in table_paths(tsv, list(names)).items()}
+    return found
 
 
 @contextmanager
-def association_writer(parquet: Path | None, tsv: Path | None, kinds: dict[str, str]) -> Iterator[AssociationWriter]:
+def association_writer(out: Path | None, tsv: Path | None, kinds: dict[str, str]) -> Iterator[AssociationWriter]:
     """Yield a writer; every file appears complete when the block succeeds, or not at all.
 
     Parameters
     ----------
-    parquet, tsv: where to, None for neither. kinds: ``linear`` or another regression, by phenotype.
+    out: all columns, Parquet, or TSV where the name ends in .tsv or .tsv.gz. tsv: PLINK 2's columns. None for neither.
+    kinds: ``linear`` or another regression, by phenotype.
     """
     with ExitStack() as stack:
-        writer = None
-        if parquet is not None:
+        writer = plain = None
+        if out is not None and out.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            temporary = stack.enter_context(atomic_path(parquet))
+            temporary = stack.enter_context(atomic_path(out))
             schema = ASSOCIATION.empty().to_arrow().schema
             writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+        elif out is not None:
+            plain = stack.enter_context(_text_stream(out))
         tables = {}
         for name, path in (table_paths(tsv, list(kinds)) if tsv is not None else {}).items():
-            tables[name] = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-        made = AssociationWriter(writer, tables, kinds)
-        target = parquet or tsv
+            tables[name] = stack.enter_context(_text_stream(path))
+        made = AssociationWriter(writer, plain, tables, kinds)
+        target = out or tsv
         if target is None:
             yield made
         else:
             with output_errors(target):
                 yield made
         made.finish()
+        if plain is not None and plain.tell() == 0:
+            ASSOCIATION.empty().write_csv(plain, separator="\t")
         for name, stream in tables.items():
             if stream.tell() == 0:
                 plink_columns(ASSOCIATION.empty(), kinds[name]).write_csv(stream, separator="\t")
+
+
+@contextmanager
+def _text_stream(path: Path) -> Iterator[Any]:
+    with atomic_path(path) as temporary, temporary.open("wb") as raw:
+        if path.suffix.lower() != ".gz":
+            yield raw
+            return
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
+            yield stream

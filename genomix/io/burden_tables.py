@@ -12,6 +12,7 @@ import polars as pl
 
 from genomix.errors import ConfigError
 from genomix.provenance import atomic_path, write_json
+from genomix.schemas.burden import BURDEN_MATRIX
 
 SUFFIXES = (".parquet", ".tsv", ".csv")
 
@@ -25,6 +26,12 @@ def check_table_path(path: Path) -> None:
 def beside_table(path: Path, word: str) -> Path:
     """Return the name of a companion: ``burden.parquet`` and ``genes`` give ``burden.genes.parquet``."""
     return path.with_name(f"{path.stem}.{word}{path.suffix}")
+
+
+def burden_paths(path: Path) -> dict[str, Path]:
+    """Return every file of a run by what it is: matrix, genes, variants, tests, counts."""
+    beside = {word: beside_table(path, word) for word in ("genes", "variants", "tests")}
+    return {"matrix": path, **beside, "counts": path.with_name(f"{path.stem}.counts.json")}
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
@@ -49,11 +56,11 @@ def write_burden(
     """Write the matrix (sample_id, then one Float32 column per ``gene:mask``) and its companions; return all paths."""
     matrix = pl.DataFrame({"sample_id": pl.Series(list(sample_ids), dtype=pl.String)})
     matrix = matrix.hstack([pl.Series(name, values[:, i]) for i, name in enumerate(names)])
-    write_frame(matrix, path)
+    write_frame(BURDEN_MATRIX.validate(matrix), path)
     written = [path]
     for word, frame in companions.items():
         write_frame(frame, beside_table(path, word))
         written.append(beside_table(path, word))
-    report = path.with_name(f"{path.stem}.counts.json")
+    report = burden_paths(path)["counts"]
     write_json(report, dict(counts))
     return [*written, report]

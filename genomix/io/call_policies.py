@@ -64,14 +64,13 @@ def finish_block(
     ------
     FormatError: where a policy is ``"error"`` and such a call is met.
     """
-    block = _with_known_dosages(block)
     general = ~block.is_compact
     missing = int(np.count_nonzero(block.compact == COMPACT_MISSING))
     calls["missing"] += missing
     calls["diploid calls kept"] += block.compact.size - missing
     alleles = _apply_ploidy(block, classes[general], policies, calls, ids=ids, where=where)
     _note_sex(block.compact, alleles, classes, block.is_compact, sex, calls)
-    return compacted(replace(block, alleles=alleles))
+    return compacted(_with_known_dosages(replace(block, alleles=alleles)))
 
 
 def _with_known_dosages(block: GenotypeBlock) -> GenotypeBlock:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import FormatError
+from genomix.errors import ConfigError, FormatError, OutputError
 from genomix.io.call_policies import CALL_NOTES, CALL_OUTCOMES, Policies, compacted, finish_block
 from genomix.io.contigs import UNKNOWN_BUILD, contig_ranks, ploidy_classes, reconcile_build
 from genomix.io.genotype_format import (
@@ -127,8 +127,8 @@ def convert_genotypes(
     chosen = options or LoadOptions()
     kind = find_format(source)
     target = fileset_prefix(prefix, SUFFIXES)
-    with output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    _check_options(chosen, kind.name)
+    _prepare_folder(target)
     with kind.open(source, chosen.opening()) as opened, Spool(target.parent) as spool:
         build = reconcile_build(chosen.build or opened.header.build, opened.header.contigs, where=str(source))
         numbers, samples = _samples(opened, chosen, str(source))
@@ -139,7 +139,7 @@ def convert_genotypes(
         steps.finish()
         noted = {name: count for name, count in sorted(opened.notes.items()) if count}
         if not spool.n_records:
-            raise FormatError("no record has an ALT allele with a sequence", where=str(source), hint=_why(steps))
+            raise FormatError(_nothing_left(steps), where=str(source), hint="look at the file, and at the options")
         records = spool.records()
         order = _canonical_order(records)
         _write_fileset(target, spool, records, order, samples, opened, out_build)
@@ -162,6 +162,36 @@ def convert_genotypes(
         sorted=order is not None,
         rejected=steps.rejected(),
     )
+
+
+_OF_BGEN = {"bgen_ref": "--bgen-ref", "sample_file": "--sample-file"}
+
+
+def _check_options(options: LoadOptions, kind: str) -> None:
+    """Refuse options that would be passed over in silence."""
+    plain = LoadOptions()
+    for name, option in _OF_BGEN.items():
+        if kind != "bgen" and getattr(options, name) != getattr(plain, name):
+            raise ConfigError(f"{option} is for BGEN files, this is {kind}", hint=f"leave out {option}")
+    if options.dosage_field in ("DS", "GP") and kind in ("plink1", "plink2"):
+        raise ConfigError(f"a {kind} fileset has no {options.dosage_field}", hint="leave out --dosage")
+    if options.fasta is None and options.ref_mismatch != plain.ref_mismatch:
+        raise ConfigError("--ref-mismatch needs the reference sequence", hint="give --fasta")
+    if options.samples == ():
+        raise ConfigError("no sample is asked for", hint="name some, or leave out --samples")
+
+
+def _prepare_folder(target: Path) -> None:
+    """Make the output's folder; a prefix must end with a name that a file can have."""
+    if not target.name or target.is_dir() or str(target) in ("-", "."):
+        raise OutputError(f"{str(target)!r} is no prefix for files", hint="a folder and a name, e.g. -o out/cohort")
+    try:
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make {target.parent.name}: {error.strerror}", where=str(target.parent), hint="choose another place"
+        ) from error
 
 
 def _build_from(options: LoadOptions, build: str, steps: LoadSteps) -> str:
@@ -218,10 +248,11 @@ def _named(records: pl.DataFrame) -> pl.DataFrame:
     return records.with_columns(named.alias("variant_id"))
 
 
-def _why(steps: LoadSteps) -> str:
+def _nothing_left(steps: LoadSteps) -> str:
     if not steps.left_out:
         return "the input has no records"
-    return "left out were " + ", ".join(f"{n:,} ({reason})" for reason, n in sorted(steps.left_out.items()))
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(steps.left_out.items()))
+    return f"no record is left to write: {reasons}"
 
 
 def _canonical_order(records: pl.DataFrame) -> npt.NDArray[np.int64] | None:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError, FormatError
-from genomix.io.contigs import UNKNOWN_BUILD, check_positions, normalise_contigs, resolve_build
-from genomix.io.genotype_format import HET_PHASED, HET_PHASED_REVERSED, GenotypeBlock
+from genomix.io.contigs import CONTIG_LENGTHS, UNKNOWN_BUILD, check_positions, normalise_contigs, resolve_build
+from genomix.io.genotype_format import HET_PHASED, HET_PHASED_REVERSED, MISSING, GenotypeBlock
 from genomix.io.load_options import LoadOptions
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ OFF_REFERENCE = "contig or position is not in the FASTA"
 OUTSIDE_REGIONS = "outside the regions"
 FILTERED = "FILTER is not one to keep"
 SEVERAL_ALTS = "several ALTs"
+OFF_PRIMARY = "lifted to an alternate or unplaced contig"
 
 
 class LoadSteps:
@@ -67,6 +68,7 @@ class LoadSteps:
         self._target = _open_fasta(options.target_fasta)
         if options.left_align and self._fasta is None:
             raise ConfigError("left-alignment needs the reference sequence", hint="give --fasta")
+        self._renames = options.multi_allelic == "split" or options.left_align or options.chain is not None
         self.build = _checked_build(self._fasta, build)
         self.out_build = self._lifted_build()
         self._rejected: list[pl.DataFrame] = []
@@ -85,7 +87,12 @@ class LoadSteps:
                 raise ConfigError("a target build without a chain file", hint="give --chain as well")
             return self.build
         self._chain.check_build(self.build, where=self._where)
-        known = asked or self._chain.target_build
+        told = self._chain.target_build
+        if asked and told and resolve_build(asked) != told:
+            raise ConfigError(
+                f"the chain file leads to {told}, not to {resolve_build(asked)}", hint="leave out --target-build"
+            )
+        known = asked or told
         if known is None:
             raise ConfigError(
                 "the build that the chain file leads to is not known", hint="give --target-build, e.g. GRCh38"
@@ -98,9 +105,13 @@ class LoadSteps:
     def apply(self, block: GenotypeBlock) -> GenotypeBlock:
         """Return what is to be written of a block, contigs normalised and alleles in upper case."""
         self.n_read += block.n_records
+        check_columns(block, self._where)
         block = self._selected(block)
+        if self._renames:
+            block = replace(block, records=_without_made_names(block.records))
         block = self._by_alts(block)
         block = replace(block, records=normalised_names(block.records))
+        self.noted["an ALT is REF, or is there twice"] += n_repeated_alleles(block.records)
         check_positions(block.records, self.build, where=self._where)
         if self._fasta is not None:
             block = self._against_reference(block, self._fasta)
@@ -130,8 +141,7 @@ class LoadSteps:
         options = self._options
         reason = np.full(block.n_records, "", dtype=object)
         if options.keep_filter is not None:
-            wanted = [*options.keep_filter, *(["."] if "PASS" in options.keep_filter else [])]
-            reason[~block.records["filter"].is_in(wanted).to_numpy()] = FILTERED
+            reason[~_has_filter(block.records["filter"], options.keep_filter)] = FILTERED
         if options.regions is not None:
             reason[~options.regions.overlap(block.records)] = OUTSIDE_REGIONS
         return self._without(block, pl.Series("reason", reason, dtype=pl.String))
@@ -159,7 +169,7 @@ class LoadSteps:
         block = self._without(block, reason, listed=True)
         if not self._options.left_align:
             return block
-        from genomix.io.normalise import left_align
+        from genomix.io.normalise import ALIGNED, UNCHANGED, left_align
 
         aligned = left_align(block.records, fasta)
         changed = (
@@ -168,6 +178,9 @@ class LoadSteps:
             | (aligned.records["alt"] != block.records["alt"])
         )
         self.noted["left-aligned or trimmed"] += int(changed.sum())
+        for status, count in aligned.status.value_counts(sort=False).iter_rows():
+            if status not in (UNCHANGED, ALIGNED):
+                self.noted[f"not aligned: {status}"] += int(count)
         return replace(block, records=aligned.records)
 
     def _lifted(self, block: GenotypeBlock) -> GenotypeBlock:
@@ -175,8 +188,9 @@ class LoadSteps:
 
         assert self._chain is not None
         lifted = lift_records(block.records, self._chain, self._target)
-        block = self._without(block, lifted.reason, listed=True)
-        kept = (lifted.reason == "").to_numpy()
+        reason = self._off_primary(block.records, lifted.records, lifted.reason)
+        block = self._without(block, reason, listed=True)
+        kept = (reason == "").to_numpy()
         swapped, reverse = lifted.swapped[kept], lifted.reverse[kept]
         self.noted["lifted to the reverse strand"] += int(reverse.sum())
         self.noted["REF and ALT swapped by the liftover"] += int(swapped.sum())
@@ -184,7 +198,20 @@ class LoadSteps:
         block = replace(block, records=normalised_names(lifted.records.filter(pl.Series(kept))))
         self.noted["lifted to another contig"] += int((block.records["contig"] != before).sum())
         check_positions(block.records, self.out_build, where=self._where)
-        return swap_alleles(block, swapped) if swapped.any() else block
+        if not swapped.any():
+            return block
+        if self._options.half_call == "reference":
+            block, n = _half_calls_completed(block, swapped)
+            self.noted["half-calls completed with REF before REF and ALT changed places"] += n
+        return swap_alleles(block, swapped)
+
+    def _off_primary(self, before: pl.DataFrame, after: pl.DataFrame, reason: pl.Series) -> pl.Series:
+        """Add the reason of records that a primary contig lost to an alternate or unplaced one."""
+        primary = list(CONTIG_LENGTHS.get(self.out_build, {}))
+        if not primary:
+            return reason
+        left = before["contig"].is_in(primary) & ~normalise_contigs(after["contig"]).is_in(primary) & (reason == "")
+        return reason.zip_with(~left, pl.Series([OFF_PRIMARY], dtype=pl.String).new_from_index(0, len(reason)))
 
     def _without(self, block: GenotypeBlock, reason: pl.Series, *, listed: bool = False) -> GenotypeBlock:
         """Return the records without a reason to leave; count the others, and list them where asked."""
@@ -225,6 +252,61 @@ def _open_chain(path: Path | None) -> Chain | None:
     return read_chain(path)
 
 
+_ALLELE = r"[^,\s.]|[^,\s]{2,}"
+_COLUMNS = {
+    "variant_id": (r"^\S+$", "ID is empty or holds white space"),
+    "ref": (rf"^(?:{_ALLELE}|\.)$", "REF is empty, or holds white space or a comma"),
+    "alt": (rf"^(?:\.|(?:{_ALLELE})(?:,(?:{_ALLELE}))*)$", "ALT has an empty allele, or holds white space"),
+    "quality": (r"^(?:\.|(?i:[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?|nan))$", "QUAL is not a number"),
+    "filter": (r"^\S+$", "FILTER is empty or holds white space"),
+}
+
+
+def check_columns(block: GenotypeBlock, where: str) -> None:
+    """Raise a :class:`FormatError` for fixed columns that a .pvar could not hold."""
+    records = block.records
+    fine = records.select(pl.col(name).str.contains(pattern) for name, (pattern, _) in _COLUMNS.items())
+    if fine.select(pl.all_horizontal(pl.all().all())).item():
+        return
+    name = next(n for n in _COLUMNS if not fine[n].all())
+    row = int((~fine[name]).arg_max() or 0)
+    contig, position = records.select("contig", "position").row(row)
+    raise FormatError(
+        _COLUMNS[name][1],
+        where=f"{where} record {int(block.numbers[row]) + 1} ({contig}:{position})",
+        hint="correct it there; genomix variants validate lists all of them",
+    )
+
+
+def _has_filter(filters: pl.Series, wanted: tuple[str, ...]) -> _BOOL:
+    """Say which records have any of the wanted FILTER values."""
+    kept = {f: _any_wanted(f, wanted) for f in filters.unique().to_list()}
+    return np.asarray(filters.replace_strict(kept, return_dtype=pl.Boolean).to_numpy(), dtype=np.bool_)
+
+
+def _any_wanted(text: str, wanted: tuple[str, ...]) -> bool:
+    return any(value in wanted or (value == "." and "PASS" in wanted) for value in text.split(";"))
+
+
+def _without_made_names(records: pl.DataFrame) -> pl.DataFrame:
+    """Take away names that only say place and alleles: those are about to change."""
+    made = pl.concat_str("contig", "position", "ref", "alt", separator=":")
+    return records.with_columns(
+        pl.when(pl.col("variant_id") == made).then(pl.lit(".")).otherwise("variant_id").alias("variant_id")
+    )
+
+
+def _half_calls_completed(block: GenotypeBlock, records: _BOOL) -> tuple[GenotypeBlock, int]:
+    """Write REF for the missing allele of half-calls in some records, and count them."""
+    alleles = block.alleles.copy()
+    here = records[~block.is_compact][:, None]
+    first, second = alleles[..., 0], alleles[..., 1]
+    half = here & (((first == MISSING) & (second >= 0)) | ((first >= 0) & (second == MISSING)))
+    first[half & (first == MISSING)] = 0
+    second[half & (second == MISSING)] = 0
+    return replace(block, alleles=alleles), int(half.sum())
+
+
 def normalised_names(records: pl.DataFrame) -> pl.DataFrame:
     """Return records with contigs normalised and bases in upper case; anything but bases keeps its spelling."""
     ref, alt = pl.col("ref"), pl.col("alt")
@@ -233,6 +315,13 @@ def normalised_names(records: pl.DataFrame) -> pl.DataFrame:
         pl.when(ref.str.contains(_BASES)).then(ref.str.to_uppercase()).otherwise(ref).alias("ref"),
         pl.when(alt.str.contains(_BASES)).then(alt.str.to_uppercase()).otherwise(alt).alias("alt"),
     )
+
+
+def n_repeated_alleles(records: pl.DataFrame) -> int:
+    """Return how many records name an allele twice."""
+    several = records.filter(pl.col("alt").str.contains(",", literal=True))
+    twice = sum(len(set(a)) < len(a) for a in ([r, *t.split(",")] for r, t in several.select("ref", "alt").iter_rows()))
+    return twice + int((records["ref"] == records["alt"]).sum())
 
 
 def left_out_reasons(records: pl.DataFrame) -> pl.Series:

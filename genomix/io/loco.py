@@ -26,8 +26,8 @@ import polars as pl
 
 from genomix.errors import ConfigError, FormatError
 from genomix.io.contigs import normalise_contig
-from genomix.io.phenotypes import SAMPLE_COLUMNS
-from genomix.io.tables import read_table, read_text
+from genomix.io.phenotypes import read_rows
+from genomix.io.tables import read_text
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -142,30 +142,30 @@ def _places(
 
 
 def _floats(fields: Sequence[str], where: str) -> FloatArray:
-    try:
-        return np.array([np.nan if f in ("NA", "nan", "NaN") else float(f) for f in fields])
-    except ValueError as error:
-        raise FormatError(f"not a number: {error}", where=where) from None
+    values = np.empty(len(fields))
+    for at, field in enumerate(fields):
+        try:
+            values[at] = np.nan if field in ("NA", "nan", "NaN") else float(field)
+        except ValueError:
+            raise FormatError(f"field {at + 2} is not a number", where=where) from None
+    return values
 
 
 def _read_plain(path: Path, sample_ids: Sequence[str]) -> Offsets:
-    frame = read_table(path, text=(*SAMPLE_COLUMNS, "FID", "#FID", "phenotype"))
-    column = next((n for n in SAMPLE_COLUMNS if n in frame.columns), None)
-    if column is None:
-        raise FormatError(f"{path.name} names no sample column", where=str(path), hint="IID or sample_id")
-    frame = frame.with_columns(pl.col(column).cast(pl.String).alias("sample_id"))
-    names = [n for n in frame.columns if n not in (*SAMPLE_COLUMNS, "FID", "#FID", "phenotype", "sample_id")]
-    for name in names:
-        if not (frame.schema[name].is_numeric() or frame.schema[name] == pl.Null):
-            raise FormatError(f"column {name!r} of the offsets is no number", where=str(path))
+    rows = read_rows(path, repeated=True)
+    names = [n for n in rows.table.columns if n not in ("sample_id", "phenotype")]
     if not names:
         raise FormatError(f"{path.name} has no offset", where=str(path), hint="a column offset, or one per contig")
+    frame = rows.table.with_columns(rows.numbers(n).alias(n) for n in names)
+    if "phenotype" in frame.columns and (unnamed := frame["phenotype"].is_null()).any():
+        raise FormatError("a row names no phenotype", where=rows.where(unnamed))
     groups = frame["phenotype"].unique().sort().to_list() if "phenotype" in frame.columns else [ANY]
     values = {}
     for group in groups:
         part = frame if group == ANY else frame.filter(pl.col("phenotype") == group)
         if part["sample_id"].is_duplicated().any():
-            raise FormatError("one sample has two offsets", where=str(path), hint="a column phenotype where several")
+            twice = frame.select("sample_id", *(["phenotype"] if group != ANY else [])).is_duplicated()
+            raise FormatError("one sample has two offsets", where=rows.where(twice), hint="a column phenotype: several")
         asked = pl.DataFrame({"sample_id": pl.Series(list(sample_ids), dtype=pl.String)})
         joined = asked.join(part.select("sample_id", *names), on="sample_id", how="left", maintain_order="left")
         values[str(group)] = {

@@ -111,12 +111,15 @@ def read_scoring_file(path: Path) -> ScoringFile:
     return ScoringFile(placed, header)
 
 
-def read_score_tables(path: Path, *, strict: bool = False) -> list[ScoreTable]:
+def read_score_tables(
+    path: Path, *, strict: bool = False, weight_columns: tuple[str, ...] | None = None
+) -> list[ScoreTable]:
     """Read every score of a scoring file: PGS Catalog (versions 1 and 2, harmonised or not), combined, TSV or CSV.
 
     Parameters
     ----------
     strict: a row that cannot be summed over variants is an error instead of a row with a reason in ``left_out``.
+    weight_columns: columns of weights of a wide table, each a score of the column's name; None for the usual column.
 
     Raises
     ------
@@ -135,11 +138,28 @@ def read_score_tables(path: Path, *, strict: bool = False) -> list[ScoreTable]:
     if table.height != len(at):
         raise FormatError(f"{path.name} is not a table: {table.height} rows of {len(at)} lines", where=str(path))
     harmonised = "hm_pos" in table.columns and table["hm_pos"].is_not_null().any()
-    terms = _terms(table, at, path, harmonised)
-    if strict:
-        _refuse_left_out(terms, path, LEFT_OUT_WHEN_READ)
     build = _build(facts.get("HmPOS_build" if harmonised else "genome_build", ""))
-    return [ScoreTable(part, _header(name, part, facts, build)) for name, part in _scores(table, terms, facts, path)]
+    if weight_columns is not None:
+        _check_wide(weight_columns, table, path)
+    found = []
+    for column in weight_columns or (None,):
+        terms = _terms(table, at, path, harmonised, column)
+        if strict:
+            _refuse_left_out(terms, path, LEFT_OUT_WHEN_READ)
+        for name, part in [(column, terms)] if column is not None else _scores(table, terms, facts, path):
+            found.append(ScoreTable(part, _header(name, part, facts, build)))
+    return found
+
+
+def _check_wide(weight_columns: tuple[str, ...], table: pl.DataFrame, path: Path) -> None:
+    """Raise a :class:`ConfigError` unless each name is a column of a table of one score."""
+    for name in weight_columns:
+        if name not in table.columns:
+            raise ConfigError(
+                f"there is no column {name!r}", where=str(path), hint="it has: " + ", ".join(table.columns)
+            )
+    if not weight_columns or len(set(weight_columns)) < len(weight_columns) or "accession" in table.columns:
+        raise ConfigError("columns of weights are named once each, in a table without accession", where=str(path))
 
 
 def _header_end(lines: list[str]) -> int:
@@ -162,6 +182,8 @@ def _facts(lines: list[str]) -> dict[str, str]:
 
 def _read_table(body: list[str], path: Path) -> pl.DataFrame:
     separator = "\t" if "\t" in body[0] else ","
+    if separator not in body[0] and len(body[0].split()) > 1:
+        body, separator = ["\t".join(line.split()) for line in body], "\t"
     try:
         return pl.read_csv(
             io.BytesIO("\n".join(body).encode()), separator=separator, quote_char=None, infer_schema=False,
@@ -199,10 +221,14 @@ def _header(name: str, terms: pl.DataFrame, facts: dict[str, str], build: str) -
     )
 
 
-def _terms(table: pl.DataFrame, at: pl.Series, path: Path, harmonised: bool) -> pl.DataFrame:
+def _terms(
+    table: pl.DataFrame, at: pl.Series, path: Path, harmonised: bool, weight_column: str | None = None
+) -> pl.DataFrame:
     """The table in the schema SCORE_TERMS."""
-    per_genotype = all(_column(table, (name,), harmonised) for name in _PER_GENOTYPE)
+    per_genotype = weight_column is None and all(_column(table, (name,), harmonised) for name in _PER_GENOTYPE)
     chosen = {target: _column(table, names, harmonised) for target, names in _ALIASES.items()}
+    if weight_column is not None:
+        chosen["weight"] = weight_column
     _require_columns(chosen, table, path, per_genotype=per_genotype)
     sources = {**chosen, **{f"weight_{i}": name if per_genotype else None for i, name in enumerate(_PER_GENOTYPE)}}
     raw = table.select(

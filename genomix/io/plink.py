@@ -246,7 +246,11 @@ def open_pgen(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> Any
     if not path.is_file():
         raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     try:
-        return pgenlib.PgenReader(str(path).encode(), raw_sample_ct=n_samples, allele_idx_offsets=offsets)
+        reader = pgenlib.PgenReader(str(path).encode(), raw_sample_ct=n_samples, allele_idx_offsets=offsets)
+        found, told = int(reader.get_variant_ct()), len(offsets) - 1
+        if found != told:
+            raise RuntimeError(f"it holds {found:,} records, the .pvar {told:,}")
+        return reader
     except (RuntimeError, AssertionError) as error:
         raise FormatError(
             f"{path.name} cannot be read with its .pvar and .psam: {_words(error)}",

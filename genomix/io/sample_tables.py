@@ -19,6 +19,8 @@ from genomix.io.tables import read_table
 def merge_samples(samples: pl.DataFrame, given: SexTable | None) -> pl.DataFrame:
     """Return the samples with sex and further columns from a mapping or a frame keyed by ``sample_id``.
 
+    What the table does not say of a sample (null, or sex 0) stays as the source has it.
+
     Raises
     ------
     LinkError: when no sample of ``given`` is in the genotypes, or one is there twice.
@@ -37,13 +39,16 @@ def merge_samples(samples: pl.DataFrame, given: SexTable | None) -> pl.DataFrame
         raise FormatError("the table of samples has a sex that is not 1 (male), 2 (female) or 0 (unknown)")
     if table.height and not table["sample_id"].is_in(samples["sample_id"].to_list()).any():
         raise LinkError("no sample of the table is in the genotypes", hint="compare both files' identifiers")
-    new = table.rename({"sex": "_sex"}) if "sex" in table.columns else table
-    kept = samples.drop([c for c in new.columns if c in samples.columns and c != "sample_id"])
-    joined = kept.join(new, on="sample_id", how="left", maintain_order="left")
-    if "_sex" not in joined.columns:
-        return joined
-    sex = pl.coalesce(pl.col("_sex").cast(pl.Int8), pl.col("sex")).fill_null(0)
-    return joined.with_columns(sex.alias("sex")).drop("_sex")
+    shared = [c for c in table.columns if c in samples.columns and c != "sample_id"]
+    joined = samples.join(
+        table.rename({c: f"_new_{c}" for c in shared}), on="sample_id", how="left", maintain_order="left"
+    )
+    known = {
+        c: pl.col(f"_new_{c}").cast(pl.Int8).replace(0, None) if c == "sex" else pl.col(f"_new_{c}").cast(pl.String)
+        for c in shared
+    }
+    merged = joined.with_columns(pl.coalesce(new, pl.col(c)).alias(c) for c, new in known.items())
+    return merged.with_columns(pl.col("sex").fill_null(0)).drop(f"_new_{c}" for c in shared)
 
 
 def _sex_frame(given: Mapping[str, int]) -> pl.DataFrame:
@@ -81,6 +86,8 @@ def family_identifiers(samples: pl.DataFrame, *, double_id: bool, delimiter: str
 
     A split gives FID and IID, or FID, IID and SID; an identifier with fewer or more parts is refused, as plink2 does.
     """
+    if delimiter == "":
+        raise ConfigError("the delimiter of identifiers is empty", hint="--id-delimiter _, or leave it out")
     if double_id and delimiter is not None:
         raise ConfigError("an identifier cannot be doubled and split at once", hint="--double-id or --id-delimiter")
     if double_id:
@@ -98,7 +105,7 @@ def family_identifiers(samples: pl.DataFrame, *, double_id: bool, delimiter: str
                 identifiers=(Identifier("sample", name, ordinal),),
             )
     ids = [part[1] for part in parts]
-    check_sample_ids(ids, where=where)
+    check_sample_ids(ids, where=where, families=[p[0] for p in parts])
     split = samples.with_columns(
         pl.Series("sample_id", ids, dtype=pl.String), pl.Series("FID", [p[0] for p in parts], dtype=pl.String)
     )

@@ -36,7 +36,7 @@ def read_components(path: Path, n_components: int | None = None) -> pl.DataFrame
         raise FormatError(
             f"{path.name} has no column {absent[0] if absent else 'PC1'}", where=str(path), hint="columns PC1, PC2, ..."
         )
-    return table.select("sample_id", *(pl.col(numbered[i]).cast(pl.Float64).alias(f"PC{i}") for i in wanted))
+    return table.select("sample_id", *(_numbers(table[numbered[i]], path).alias(f"PC{i}") for i in wanted))
 
 
 def read_reference_scores(path: Path) -> pl.DataFrame:
@@ -52,7 +52,18 @@ def read_reference_scores(path: Path) -> pl.DataFrame:
         raise FormatError(
             f"{path.name} has no column that ends in _sum", where=str(path), hint="it has: " + ", ".join(table.columns)
         )
-    return table.select("sample_id", *(pl.col(name).cast(pl.Float64).alias(name[:-4]) for name in sums))
+    return table.select("sample_id", *(_numbers(table[name], path).alias(name[:-4]) for name in sums))
+
+
+def _numbers(values: pl.Series, path: Path) -> pl.Series:
+    """The column as Float64; a cell that is no number is named by its line, not by its content."""
+    numbers = values.cast(pl.Float64, strict=False)
+    bad = numbers.is_null() & values.is_not_null()
+    if bad.any():
+        row = int(bad.arg_max() or 0)
+        where = f"{path}: row {row + 1}" if path.suffix == ".parquet" else f"{path}:{row + 2}"
+        raise FormatError(f"column {values.name} holds something that is not a number", where=where)
+    return numbers
 
 
 def _with_sample_id(table: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -74,14 +85,23 @@ def check_score_output(path: Path) -> None:
         )
 
 
+def score_paths(path: Path) -> dict[str, Path]:
+    """Return every file of a run by what it is: scores, matches, metadata."""
+    return {
+        "scores": path,
+        "matches": path.with_suffix(f".matches{path.suffix}"),
+        "metadata": path.with_suffix(".json"),
+    }
+
+
 def write_scores(path: Path, samples: pl.DataFrame, matches: pl.DataFrame, metadata: Mapping[str, Any]) -> list[Path]:
     """Write ``NAME.parquet`` (or .tsv), beside it ``NAME.matches.parquet`` (or .tsv) and ``NAME.json``; return them."""
     check_score_output(path)
-    beside = [path, path.with_suffix(f".matches{path.suffix}"), path.with_suffix(".json")]
-    write_frame(beside[1], matches)
-    write_json(beside[2], dict(metadata))
+    beside = score_paths(path)
+    write_frame(beside["matches"], matches)
+    write_json(beside["metadata"], dict(metadata))
     write_frame(path, samples)
-    return beside
+    return list(beside.values())
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:

@@ -74,7 +74,7 @@ class VcfSource:
         self._n_header_lines = text.n_lines
         samples = pl.DataFrame({"sample_id": text.samples, "sex": [0] * len(text.samples)}).cast({"sex": pl.Int8})
         has_dosages = bool({"DS", "GP"} & text.formats)
-        self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages)
+        self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages, info_numbers=text.info_numbers)
         self._index = find_index(self._path) if self._options.regions is not None else None
         self._n_read = 0
         self.n_handed = 0

@@ -154,7 +154,8 @@ class CallStack:
             if self._dosages is None:
                 self._dosages = np.full(self._raw.shape[:2], np.nan, dtype=np.float32)
             if not is_empty(plan.dosage):
-                self._dosages[self.n] = dosages_of(record, plan.dosage)
+                haploid = (row[:, 1] == HAPLOID) & (row[:, 0] >= 0)
+                self._dosages[self.n] = dosages_of(record, plan.dosage, haploid, number)
         self.n += 1
 
     def _take(self, calls: npt.NDArray[np.int16], row: npt.NDArray[np.int16], n_alts: int, number: int) -> None:
@@ -215,16 +216,52 @@ def calls_of_htslib(reader: Any, numbers: Sequence[int], n_samples: int, dosage_
     return stack.calls()
 
 
-def dosages_of(record: Any, key: str) -> npt.NDArray[np.float32]:
-    """Return ALT dosages from DS, or from three GP as P(het) + 2 P(hom ALT); NaN for what is missing or impossible."""
-    found = np.asarray(record.format(key), dtype=np.float32)
+_TOLERANCE = 0.05
+"""How far written probabilities may miss a sum of 1, and dosages their bounds, through rounding to two digits."""
+
+
+def dosages_of(record: Any, key: str, haploid: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.float32]:
+    """Return ALT dosages on the scale of two copies, NaN where missing.
+
+    From DS, doubled where the call is haploid (its DS is the expected share of one copy); or from GP, as P(het) +
+    2 P(hom ALT) of three probabilities and 2 P(ALT) of a haploid call's two. Probabilities that are all 0 are missing,
+    as IMPUTE writes them.
+
+    Raises
+    ------
+    LineError: for a dosage outside its bounds, or probabilities that do not sum to 1.
+    """
+    found = np.asarray(record.format(key), dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         if key == "DS":
-            values = found[:, 0]
-        elif found.shape[1] == 3:
-            values = found[:, 1] + np.float32(2) * found[:, 2]
-            values[np.isnan(found[:, 0]) | (found.min(axis=1) < 0)] = np.nan
-            values = np.where((values > 2) & (values <= 2.01), np.float32(2), values)  # rounded probabilities
+            values = np.where(haploid, 2 * found[:, 0], found[:, 0])
+            wrong = (values < -_TOLERANCE) | (values > 2 + _TOLERANCE)
         else:
-            values = np.full(len(found), np.nan, dtype=np.float32)
-        return np.where((values >= 0) & (values <= 2), values, np.nan).astype(np.float32)
+            values, wrong = _expected_copies(found)
+    if wrong.any():
+        sample = int(np.flatnonzero(wrong)[0])
+        raise LineError(
+            number,
+            f"{key} is no {'dosage' if key == 'DS' else 'set of probabilities'}",
+            hint="correct it there, or load hard calls (--dosage GT)",
+            identifiers=(Identifier("sample", f"in column {sample + 10}", sample + 1),),
+        )
+    return np.clip(values, 0, 2).astype(np.float32)
+
+
+def _expected_copies(found: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Expected copies from two or three probabilities, and which sets are none; other numbers of them are missing."""
+    known = np.isfinite(found)
+    n_known = known.sum(axis=1)
+    filled = np.where(known, found, 0.0)
+    total = filled.sum(axis=1)
+    asked = (n_known == known.argmin(axis=1)) | known.all(axis=1)  # gaps stand at the end only
+    two, three = asked & (n_known == 2), asked & (n_known == 3)
+    values = np.full(len(found), np.nan)
+    if found.shape[1] >= 2:
+        values[two] = 2 * filled[two, 1]
+    if found.shape[1] >= 3:
+        values[three] = filled[three, 1] + 2 * filled[three, 2]
+    some = (two | three) & (total != 0)
+    values[~some] = np.nan
+    return values, some & ((np.abs(total - 1) > _TOLERANCE) | (filled.min(axis=1) < -_TOLERANCE))

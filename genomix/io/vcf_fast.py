@@ -146,7 +146,7 @@ class PieceReader:
     ) -> pl.DataFrame | None:
         """Return the fixed columns, or None when a column is not UTF-8."""
         n = len(fields)
-        arrays: dict[str, Any] = {"position": pa.array(positions)}
+        arrays: dict[str, Any] = {"position": pa.Array.from_buffers(pa.int64(), n, [None, pa.py_buffer(positions)])}
         columns = {**_COLUMNS, "info": 7} if self.info_keys == ALL_INFO else _COLUMNS
         for name, column in columns.items():
             offsets = np.zeros(n + 1, dtype=np.int64)

@@ -74,6 +74,36 @@ BURDEN_GENES = FrameSchema(
     key=("gene", "mask"),
 )
 
+BURDEN_MATRIX = FrameSchema(
+    "burden matrix",
+    (
+        Column("sample_id", pl.String, "a genotyped specimen (IID)"),
+        Column(
+            "<gene>:<mask>", pl.Float32, "copies, carrier (0 or 1) or weighted copies, by --collapse", optional=True
+        ),
+    ),
+    key=("sample_id",),
+    extra_allowed=True,
+)
+"""``TABLE`` itself: one column per gene and mask that has a variant."""
+
+BURDEN_COUNTS = FrameSchema(
+    "burden counts (keys of TABLE.counts.json)",
+    (
+        Column(
+            "loading", pl.Struct({}), "records in and out when reading; null for a fileset read as is", nullable=True
+        ),
+        Column("burden", pl.Struct({}), "annotated alleles, entries and frequencies, in and out by reason"),
+        Column("samples", pl.Int64, "rows of the matrix"),
+        Column("genes", pl.Int64, "genes of the annotation or of the intervals"),
+        Column("genes x masks with a burden", pl.Int64, "columns of the matrix"),
+        Column("genes x masks: <reason>", pl.Int64, "genes x masks without a carrier, by reason", optional=True),
+        Column("tests", pl.Int64, "tests, with a phenotype", optional=True),
+        Column("tests with a result", pl.Int64, "of these, with a p value", optional=True),
+        Column("kinship", pl.Struct({}), "related pairs of the tested and variants they are from", optional=True),
+    ),
+)
+
 BURDEN_TESTS = FrameSchema(
     "burden tests",
     (

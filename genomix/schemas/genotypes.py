@@ -73,6 +73,20 @@ SAMPLE_QC = FrameSchema(
     key=("sample_id",),
 )
 
+QC_THRESHOLDS = FrameSchema(
+    "quality thresholds",
+    (
+        Column("unit", pl.String, "variants or samples"),
+        Column("threshold", pl.String, "its name, as in `reason`"),
+        Column("value", pl.Float64, "its value; null where it is a word (FILTER)", nullable=True),
+        Column("entered", pl.Int64, "variants or samples that passed the thresholds above"),
+        Column("removed", pl.Int64, "of those, how many failed it"),
+        Column("kept", pl.Int64, "of those, how many passed it"),
+        Column("note", pl.String, "why it decided nothing; null if it did decide", nullable=True),
+    ),
+    key=("unit", "threshold"),
+)
+
 KINSHIP = FrameSchema(
     "kinship",
     (
@@ -109,12 +123,31 @@ COMPONENT_SCORES = FrameSchema(
     "component scores",
     (
         Column("sample_id", pl.String, "a genotyped specimen (IID)"),
-        Column("fitted", pl.Boolean, "components were fitted on it; the others are projected"),
+        Column(
+            "fitted", pl.Boolean, "components were fitted on it, or --model compares with it; the others are projected"
+        ),
         Column("distance", pl.Float64, "squared robust Mahalanobis distance of its components", nullable=True),
-        Column("is_outlier", pl.Boolean, "distance beyond the bound; null without a distance", nullable=True),
+        Column(
+            "is_outlier",
+            pl.Boolean,
+            "distance beyond the bound; null without a distance, and for projected samples unless corrected",
+            nullable=True,
+        ),
+        Column("pc_1", pl.Float64, "score of component 1 (SD of the fitted samples); pc_2, pc_3, ... alike"),
     ),
     key=("sample_id",),
     extra_allowed=True,
+)
+
+EIGENVALUES = FrameSchema(
+    "eigenvalues",
+    (
+        Column("component", pl.Int64, "number of the component, from 1"),
+        Column("eigenvalue", pl.Float64, "of the genetic relationship matrix of the fitted samples"),
+        Column("projected_sd", pl.Float64, "SD of the projected samples' scores; null below two", nullable=True),
+        Column("expected_sd", pl.Float64, "SD to expect of people like the fitted; null if randomised", nullable=True),
+    ),
+    key=("component",),
 )
 
 PCA_MODEL = FrameSchema(
@@ -122,6 +155,12 @@ PCA_MODEL = FrameSchema(
     (
         *VARIANTS.columns,
         Column("alt_frequency", pl.Float64, "ALT allele frequency among the fitting samples"),
+        Column(
+            "pc_1",
+            pl.Float64,
+            "loading of a standardised genotype on component 1; pc_2, pc_3, ... alike",
+            optional=True,
+        ),
     ),
     extra_allowed=True,
 )

@@ -19,9 +19,10 @@ import polars as pl
 
 from genomix.errors import FormatError
 from genomix.io.plink import GenotypeStore
-from genomix.schemas.genotypes import COMPONENT_SCORES, PCA_MODEL
+from genomix.schemas.genotypes import COMPONENT_SCORES, EIGENVALUES, PCA_MODEL
 from genomix.variants.genotype_counts import FloatArray, IntArray
 from genomix.variants.pca import PcaModel
+from genomix.variants.pca_shrinkage import expected_sd
 
 OUTLIER_P = 1e-6
 """Probability under the normal model below which a sample counts as an outlier."""
@@ -99,22 +100,57 @@ def component_scores(
     *,
     labels: Sequence[str | None] | pl.Series | None = None,
     outlier_p: float = OUTLIER_P,
+    judge_projected: bool = False,
 ) -> pl.DataFrame:
-    """Return one row per sample: schema COMPONENT_SCORES and one column per component (``pc_1``, ...)."""
+    """Return one row per sample: schema COMPONENT_SCORES and one column per component (``pc_1``, ...).
+
+    Parameters
+    ----------
+    judge_projected: True also judges whether samples that are not ``fitted`` are outliers. Their scores have to be
+        comparable: corrected for shrinkage (:mod:`genomix.variants.pca_shrinkage`), or everybody's projected. Without,
+        they lie nearer to the centre than they should and hardly ever stand out.
+    """
     from scipy.special import chdtri
 
     distance = mahalanobis(scores, fitted, labels=labels)
     bound = float(chdtri(scores.shape[1], outlier_p))
+    judged = np.isfinite(distance) & (fitted | judge_projected)
     frame = pl.DataFrame(
         {
             "sample_id": sample_ids,
             "fitted": fitted,
             "distance": pl.Series(distance).fill_nan(None),
-            "is_outlier": pl.Series([bool(d > bound) if np.isfinite(d) else None for d in distance], dtype=pl.Boolean),
+            "is_outlier": pl.Series(
+                [bool(d > bound) if j else None for d, j in zip(distance, judged, strict=True)], dtype=pl.Boolean
+            ),
             **{f"pc_{k + 1}": scores[:, k] for k in range(scores.shape[1])},
         }
     )
     return COMPONENT_SCORES.validate(frame)
+
+
+def eigenvalue_table(model: PcaModel, scores: FloatArray, fitted: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    """Return one row per component (schema EIGENVALUES): its eigenvalue, and the shrinkage of projected scores.
+
+    Parameters
+    ----------
+    scores: float64 (n_samples, n_components) in standard deviations of the fitted, uncorrected.
+    fitted: bool (n_samples,); the others are projected.
+    """
+    n, projected = model.n_components, scores[~fitted]
+    observed = projected.std(axis=0, ddof=1) if len(projected) > 1 else np.full(n, np.nan)
+    expected = (
+        expected_sd(model.gram_values, model.bulk, model.n_samples) if model.bulk is not None else np.full(n, np.nan)
+    )
+    frame = pl.DataFrame(
+        {
+            "component": pl.Series(range(1, n + 1), dtype=pl.Int64),
+            "eigenvalue": model.eigenvalues,
+            "projected_sd": pl.Series(observed).fill_nan(None),
+            "expected_sd": pl.Series(expected).fill_nan(None),
+        }
+    )
+    return EIGENVALUES.validate(frame)
 
 
 def model_table(model: PcaModel, variants: pl.DataFrame) -> pl.DataFrame:

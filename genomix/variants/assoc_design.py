@@ -78,7 +78,7 @@ def gather_people(
     offsets: Offsets | None,
     chosen: BoolArray,
 ) -> People:
-    """Bring tables into the store's order; text covariates become indicators of all levels but the first in order."""
+    """Bring tables into the store's order; text covariates become indicators of all levels but the commonest."""
     asked = pl.DataFrame({"sample_id": pl.Series(sample_ids, dtype=pl.String)})
     joined = asked.join(phenotypes.values, on="sample_id", how="left", maintain_order="left")
     values = joined.drop("sample_id").cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(len(sample_ids), -1)
@@ -99,11 +99,17 @@ def _covariates(asked: pl.DataFrame, covariates: pl.DataFrame | None) -> Covaria
             names.append(name)
             continue
         missing = series.is_null().to_numpy()
-        for level in series.drop_nulls().unique().sort().to_list()[1:]:
+        for level in _levels(series):
             columns.append(np.where(missing, np.nan, (series == level).fill_null(False).to_numpy()))
             names.append(f"{name}={level}")
     values = np.column_stack(columns) if columns else np.empty((asked.height, 0))
     return Covariates(values.astype(np.float64), tuple(names))
+
+
+def _levels(series: pl.Series) -> list[str]:
+    """Levels in order without the commonest: beside a rare reference the indicators would inflate each other."""
+    counts = series.drop_nulls().value_counts(sort=False).sort(["count", series.name], descending=[True, False])
+    return sorted(counts[series.name].to_list()[1:])
 
 
 def place_of(ploidy: int) -> Place:
@@ -125,9 +131,15 @@ def eligible(people: People, place: Place, *, sex_on_x: bool = True) -> BoolArra
 
 
 def build_groups(
-    people: People, place: Place, contig: str, model: ModelChoice, *, sex_on_x: bool = True
-) -> list[Group]:
+    people: People, place: Place, contig: str, model: ModelChoice, *, sex_on_x: bool = True,
+    max_vif: float = float("inf"), max_correlation: float = 1.0,
+) -> list[Group]:  # fmt: skip
     """Return the groups for one kind of contig; phenotypes known in the same people share one.
+
+    Parameters
+    ----------
+    max_vif, max_correlation: limits of the covariates alone, where contigs are diploid (PLINK 2 refuses beyond them
+        too); on X, Y and MT, with fewer people, the variants get the error word instead.
 
     Raises
     ------
@@ -149,8 +161,35 @@ def build_groups(
         samples = np.flatnonzero(masks[key]).astype(np.int64)
         if not samples.size and place in ("X", "Y"):
             continue
-        groups.append(_group(people, place, samples, members, offsets, model, sex_on_x))
+        made = _group(people, place, samples, members, offsets, model, sex_on_x)
+        if place == "diploid":
+            _check_covariates(made, max_vif, max_correlation)
+        groups.append(made)
     return groups
+
+
+def _check_covariates(group: Group, max_vif: float, max_correlation: float) -> None:
+    """Refuse covariates that are nearly copies of each other: every variant would inherit their inflation."""
+    if len(group.names) < 2:
+        return
+    correlations = group.design[:, 1:].T @ group.design[:, 1:] / len(group.design)
+    np.fill_diagonal(correlations, 1.0)
+    apart = np.abs(correlations - np.eye(len(correlations)))
+    first, second = sorted(divmod(int(apart.argmax()), len(apart)))
+    if apart[first, second] > max_correlation:
+        raise ConfigError(
+            f"covariates {group.names[first]} and {group.names[second]} have a correlation of "
+            f"{correlations[first, second]:.6f}, above {max_correlation:g} (CORR_TOO_HIGH)",
+            hint="leave one of them out of --covariate-names, or a higher --max-corr and --max-vif",
+        )
+    inflation = np.diag(np.linalg.inv(correlations))
+    worst = int(inflation.argmax())
+    if inflation[worst] > max_vif:
+        raise ConfigError(
+            f"covariate {group.names[worst]} has a variance inflation factor of {inflation[worst]:.4g} among the "
+            f"covariates, above {max_vif:g} (VIF_TOO_HIGH)",
+            hint="leave it out of --covariate-names, or a higher --max-vif",
+        )
 
 
 def _group(

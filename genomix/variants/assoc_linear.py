@@ -202,9 +202,11 @@ def _incomplete(
 
 def _from_scratch(null: LinearNull, genotype: FloatArray, kept: BoolArray) -> tuple[FloatArray, float, FloatArray]:
     """Project anew among those with a call: the covariates nearly lose rank there, so subtraction would be inexact."""
+    nothing = np.full(null.residuals.shape[1], np.nan)
+    if int(kept.sum()) <= null.basis.shape[1]:
+        return nothing, float("nan"), nothing
     left, values, _ = np.linalg.svd(null.basis[kept], full_matrices=False)
     if values[-1] < 1e-7:
-        nothing = np.full(null.residuals.shape[1], np.nan)
         return nothing, float("nan"), nothing
     residuals = null.residuals[kept] - left @ (left.T @ null.residuals[kept])
     g = genotype[kept] - left @ (left.T @ genotype[kept])

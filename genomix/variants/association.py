@@ -86,6 +86,16 @@ class AssociationOptions:
     max_correlation: float = 0.999
     sex_on_x: bool = True
 
+    def __post_init__(self) -> None:
+        for name, value, good, range_ in (
+            ("firth_p", self.firth_p, self.firth_p is None or 0 <= self.firth_p <= 1, "0 to 1"),
+            ("min_allele_count", self.min_allele_count, self.min_allele_count >= 0, "0 or more"),
+            ("max_vif", self.max_vif, self.max_vif >= 1, "1 or more"),
+            ("max_correlation", self.max_correlation, 0 <= self.max_correlation <= 1, "0 to 1"),
+        ):
+            if not good:
+                raise ConfigError(f"{name} = {value} in an association", hint=range_)
+
 
 class AssociationResult(NamedTuple):
     """``table``: schema ASSOCIATION, variants in the store's order, then phenotypes. ``summary``: counts by reason."""
@@ -243,7 +253,10 @@ def _blocks(
 def _groups(people: People, options: AssociationOptions, segment: _Segment) -> list[Group]:
     """Where the few people of X, Y or MT cannot be tested, the autosomes still can."""
     try:
-        return build_groups(people, segment.place, segment.contig, options.model, sex_on_x=options.sex_on_x)
+        return build_groups(
+            people, segment.place, segment.contig, options.model, sex_on_x=options.sex_on_x,
+            max_vif=options.max_vif, max_correlation=options.max_correlation,
+        )  # fmt: skip
     except LabelError:
         if segment.place == "diploid":
             raise

@@ -6,9 +6,10 @@ doi:10.1371/journal.pgen.1000384, who count copies in the unaffected; here they 
 frequencies come from, so that no phenotype enters); or a column of a table.
 
 Collapsing: ``carrier`` (0 or 1), ``count`` (copies summed over variants), ``max`` (most copies of any one variant: the
-default of regenie's masks), ``weighted`` (sum of weight times copies). On X outside the pseudo-autosomal regions a man
-counts 0 or 2, as the store has it. A missing call counts as REF (``reference``), or as twice the frequency (``mean``,
-for sums only).
+default of regenie's masks), ``weighted`` (sum of weight times copies; what weights mean when no collapsing is named).
+Hard calls are counted, also where the file holds dosages, with the copies that people carry
+(:mod:`genomix.variants.burden_copies`). A missing call counts as REF (``reference``), or as its expectation at the
+frequency (``mean``, for sums only).
 
 Copies of ALT are counted (``counted="alt"``, and the mask's frequency is that of ALT), because the annotation speaks of
 ALT; ``minor`` counts copies of the rarer allele and applies the mask to its frequency, as SKAT and SAIGE-GENE do.
@@ -29,10 +30,12 @@ from genomix.errors import ConfigError
 from genomix.io.annotation import Annotation
 from genomix.io.plink import GenotypeStore, variant_key
 from genomix.schemas.burden import BURDEN_GENES, BURDEN_VARIANTS
+from genomix.variants.burden_copies import PeopleCopies, VariantCopies, copies_of
 from genomix.variants.gene_masks import (
     TRANSCRIPT_RULES,
     Mask,
     TranscriptRule,
+    check_intervals,
     match_genes,
     numbers_of_variants,
     select_variants,
@@ -62,6 +65,7 @@ class BurdenOptions:
     masks: with names of their own.
     transcripts: ``any`` transcript of the gene may have the consequence; ``canonical`` or ``mane`` ones only;
         ``worst``: only the most severe consequence over the gene's transcripts counts.
+    collapse: None is ``weighted`` where weights are given, else ``count``; read it as ``collapsed``.
     weights: none, beta, madsen-browning, or a frame with ``weight`` and ``variant_id`` or contig, position, ref, alt.
     frequencies: None computes them; or a frame with ``frequency`` of ALT, its keys as in ``weights``; a variant that is
         not in it has frequency 0.
@@ -69,7 +73,7 @@ class BurdenOptions:
 
     masks: tuple[Mask, ...]
     transcripts: TranscriptRule = "any"
-    collapse: Collapse = "count"
+    collapse: Collapse | None = None
     weights: str | pl.DataFrame = "none"
     missing: MissingRule = "reference"
     counted: Counted = "alt"
@@ -77,7 +81,7 @@ class BurdenOptions:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
-            ("transcripts", self.transcripts, TRANSCRIPT_RULES), ("collapse", self.collapse, COLLAPSES),
+            ("transcripts", self.transcripts, TRANSCRIPT_RULES), ("collapse", self.collapsed, COLLAPSES),
             ("missing", self.missing, MISSING_RULES), ("counted", self.counted, COUNTED),
         ):  # fmt: skip
             if value not in allowed:
@@ -87,11 +91,19 @@ class BurdenOptions:
         names = [m.name for m in self.masks]
         if not names or len(set(names)) < len(names):
             raise ConfigError("burden needs at least one mask, each with a name of its own")
-        weighted = not (isinstance(self.weights, str) and self.weights == "none")
-        if weighted != (self.collapse == "weighted"):
+        if (_weight_words(self.weights) != "none") != (self.collapsed == "weighted"):
             raise ConfigError("burden: weights and collapse = 'weighted' belong together")
-        if self.missing == "mean" and self.collapse in ("carrier", "max"):
-            raise ConfigError(f"burden: missing = 'mean' has no meaning for collapse = {self.collapse!r}")
+        if self.missing == "mean" and self.collapsed in ("carrier", "max"):
+            raise ConfigError(f"burden: missing = 'mean' has no meaning for collapse = {self.collapsed!r}")
+
+    @property
+    def collapsed(self) -> Collapse:
+        """How a gene's variants become one number, inferred from the weights where ``collapse`` is None."""
+        return self.collapse or ("count" if _weight_words(self.weights) == "none" else "weighted")
+
+
+def _weight_words(weights: str | pl.DataFrame) -> str:
+    return weights if isinstance(weights, str) else "table"
 
 
 class BurdenSet(NamedTuple):
@@ -149,13 +161,15 @@ def compute_burden(
     frequency_samples: 0-based samples that frequencies are counted in; None for ``samples``.
     variants: rows of the store's variants that may be used; None for all.
     """
+    if isinstance(source, pl.DataFrame):
+        check_intervals(options.masks)
     matched = match_genes(source, store.variants, allowed=variants)
     free = not isinstance(source, pl.DataFrame) and source.tool == "regenie"
     chosen = select_variants(matched.rows, options.masks, transcripts=options.transcripts, any_label=free)
     counted_in = samples if frequency_samples is None else frequency_samples
     sets, lost = make_sets(store, chosen, options, samples=counted_in)
     matrix = collapse_sets(
-        store, sets, collapse=options.collapse, missing=options.missing, samples=samples, progress=progress
+        store, sets, collapse=options.collapsed, missing=options.missing, samples=samples, progress=progress
     )
     genes = gene_table(matched.genes, chosen, sets, matrix, options.masks)
     table = variants_table(store, chosen, sets)
@@ -254,11 +268,9 @@ class _Sum:
         self.n_missing = 0
         self.n_seen = 0
 
-    def add(self, calls: npt.NDArray[np.int8], part: BurdenSet) -> None:
+    def add(self, calls: npt.NDArray[np.int8], part: BurdenSet, people: PeopleCopies, variants: VariantCopies) -> None:
         """Add calls (n_variants, n_samples) of the set's variants."""
-        called = calls >= 0
-        copies = np.where(part.flipped[:, None], 2 - calls, calls)
-        copies = np.where(called, copies, 0).astype(np.int8)
+        copies, called = copies_of(calls, part.flipped, variants, people)
         self.n_missing += int(calls.size - np.count_nonzero(called))
         self.allele_count += int(copies.sum(dtype=np.int64))
         self.n_seen += int((copies > 0).any(axis=1).sum())
@@ -268,12 +280,14 @@ class _Sum:
         elif self.collapse == "count" and self.missing == "reference":
             self.value += copies.sum(axis=0, dtype=np.int64)
         elif self.collapse != "carrier":
-            self._add_weighted(copies, called, part)
+            self._add_weighted(copies, called, part, variants)
 
-    def _add_weighted(self, copies: npt.NDArray[np.int8], called: npt.NDArray[np.bool_], part: BurdenSet) -> None:
+    def _add_weighted(
+        self, copies: npt.NDArray[np.int8], called: npt.NDArray[np.bool_], part: BurdenSet, variants: VariantCopies
+    ) -> None:
         """Variant by variant: the same bits for any number of samples and any block size."""
         rare = np.where(part.flipped, 1 - part.frequencies, part.frequencies)
-        fill = 2 * rare if self.missing == "mean" else np.zeros(len(rare))
+        fill = variants.most * rare if self.missing == "mean" else np.zeros(len(rare))
         for row, known, value, weight in zip(copies, called, fill.tolist(), part.weights.tolist(), strict=True):
             self.value += weight * (row if value == 0 else np.where(known, row, value))
 
@@ -300,11 +314,13 @@ def collapse_sets(
         )
     values = np.zeros((n_samples, len(sets)), dtype=np.float32)
     carriers, allele_count, n_missing, n_seen = (np.zeros(len(sets), dtype=np.int64) for _ in range(4))
+    people, carried = PeopleCopies.of(store, samples), VariantCopies.of(store)
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(sets):
         groups.setdefault(one.gene, []).append(number)
     for done, members in enumerate(groups.values(), start=1):
-        sums = _gene_sums(store, [sets[i] for i in members], n_samples, collapse, missing, samples, block_size)
+        sums = [_Sum(n_samples, collapse, missing) for _ in members]
+        _add_gene(store, [sets[i] for i in members], sums, people, carried, samples, block_size)
         for number, found in zip(members, sums, strict=True):
             values[:, number] = found.finish()
             carriers[number] = np.count_nonzero(found.carrier)
@@ -315,17 +331,17 @@ def collapse_sets(
     return BurdenMatrix(values, carriers, allele_count, n_missing, n_seen)
 
 
-def _gene_sums(
+def _add_gene(
     store: GenotypeStore,
     sets: list[BurdenSet],
-    n_samples: int,
-    collapse: Collapse,
-    missing: MissingRule,
+    sums: list[_Sum],
+    people: PeopleCopies,
+    carried: VariantCopies,
     samples: Any,
     block_size: int | None,
-) -> list[_Sum]:
+) -> None:
+    """Add the calls of a gene's sets to their sums."""
     union = np.unique(np.concatenate([s.rows for s in sets]))
-    sums = [_Sum(n_samples, collapse, missing) for _ in sets]
     for block in store.blocks(union, samples, block_size=block_size):
         for one, total in zip(sets, sums, strict=True):
             here = np.flatnonzero((one.rows >= block.variants[0]) & (one.rows <= block.variants[-1]))
@@ -334,8 +350,8 @@ def _gene_sums(
                     rows=one.rows[here], frequencies=one.frequencies[here], weights=one.weights[here],
                     flipped=one.flipped[here],
                 )  # fmt: skip
-                total.add(block.calls[np.searchsorted(block.variants, part.rows)], part)
-    return sums
+                calls = block.calls[np.searchsorted(block.variants, part.rows)]
+                total.add(calls, part, people, carried.taken(part.rows))
 
 
 def gene_table(

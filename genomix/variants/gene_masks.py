@@ -184,7 +184,7 @@ def select_variants(
     rows = _of_transcripts(rows, transcripts)
     labels = rows["consequence"].unique().sort().to_list()
     if not any_label:
-        _check_words(masks, labels)
+        check_mask_words(masks, labels)
     parts = [_of_mask(rows, labels, mask) for mask in masks]
     frame = pl.concat(parts).sort("gene", "mask", "variant") if parts else GENE_VARIANTS.empty()
     return GENE_VARIANTS.validate(frame)
@@ -212,7 +212,8 @@ def _of_transcripts(rows: pl.DataFrame, rule: TranscriptRule) -> pl.DataFrame:
     return ranked.filter(pl.col("_rank") == best).drop("_rank")
 
 
-def _check_words(masks: Sequence[Mask], labels: list[str]) -> None:
+def check_mask_words(masks: Sequence[Mask], labels: Sequence[str]) -> None:
+    """Raise a :class:`ConfigError` for a word that is no consequence and in none of an annotation's labels."""
     written = {term for label in labels for term in label.split("&")}
     for mask in masks:
         for word in mask.consequences.split("+"):
@@ -221,6 +222,16 @@ def _check_words(masks: Sequence[Mask], labels: list[str]) -> None:
                     f"mask {mask.name}: {word.strip()!r} is no consequence and occurs nowhere in the annotation",
                     hint="lof, missense, synonymous, a Sequence Ontology term, or a label of the annotation",
                 )
+
+
+def check_intervals(masks: Sequence[Mask]) -> None:
+    """Raise a :class:`ConfigError` for a mask that asks for consequences where genes are mere intervals."""
+    for mask in masks:
+        if mask.consequences != ANY_VARIANT:
+            raise ConfigError(
+                f"mask {mask.name}: intervals of genes say no consequence of a variant",
+                hint=f"mask {ANY_VARIANT!r}, or an annotation instead of the intervals",
+            )
 
 
 def _of_mask(rows: pl.DataFrame, labels: list[str], mask: Mask) -> pl.DataFrame:

@@ -31,7 +31,9 @@ DEGREES: dict[str, float] = {"duplicate": 0.354, "first": 0.177, "second": 0.088
 MINIMUM = DEGREES["third"]
 
 _MANY_PAIRS = 250_000
-"""From this many pairs on, comparing bits wins back the loading of its compiler."""
+"""From so many pairs of samples on, comparing bits wins back the loading of its compiler."""
+
+_BITS_TILE, _PRODUCTS_TILE = 4096, 2048
 
 _BLOCK_CALLS = 1 << 25
 
@@ -68,7 +70,7 @@ def kinship_pairs(
     samples: Any = None,
     minimum: float = MINIMUM,
     xp: Any = np,
-    tile: int = 2048,
+    tile: int | None = None,
     autosomes: int = HUMAN_AUTOSOMES,
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum`` (schema KINSHIP), numbered as in the store.
@@ -79,7 +81,7 @@ def kinship_pairs(
         not needed (KING advises against it).
     samples: 0-based samples; None for all.
     xp: the array module, e.g. ``device.xp``.
-    tile: samples per tile; memory grows with its square.
+    tile: samples per tile; memory grows with its square. None for 4,096 on the CPU and 2,048 elsewhere.
     autosomes: number of autosomes of the species.
     """
     rows = (
@@ -123,7 +125,7 @@ def named_pairs(pairs: pl.DataFrame, sample_ids: pl.Series) -> pl.DataFrame:
 
 
 def king_robust(
-    calls: npt.NDArray[np.int8], *, minimum: float = MINIMUM, xp: Any = np, tile: int = 2048
+    calls: npt.NDArray[np.int8], *, minimum: float = MINIMUM, xp: Any = np, tile: int | None = None
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum`` from int8 (n_variants, n_samples) calls in memory."""
 
@@ -145,20 +147,26 @@ def king_robust_matrix(calls: npt.NDArray[np.int8], *, xp: Any = np) -> npt.NDAr
 
 
 def pairs_from_blocks(
-    blocks: CallBlocks, n_samples: int, *, minimum: float, xp: Any = np, tile: int = 2048
+    blocks: CallBlocks, n_samples: int, *, minimum: float, xp: Any = np, tile: int | None = None
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum``, tile by tile (schema KINSHIP)."""
-    tiles = [np.arange(start, min(start + tile, n_samples)) for start in range(0, n_samples, tile)]
+    by_bits = xp is np and n_samples**2 >= _MANY_PAIRS
+    size = tile if tile is not None else _BITS_TILE if by_bits else _PRODUCTS_TILE
+    tiles = [np.arange(start, min(start + size, n_samples)) for start in range(0, n_samples, size)]
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
     for a, left in enumerate(tiles):
         for right in tiles[a:]:
-            kinship = _tile_kinship(blocks, left, right, xp)
-            i, j = (to_numpy(v) for v in xp.nonzero(kinship >= minimum))
-            upper = left[i] < right[j]
-            i, j = i[upper], j[upper]
-            found.append((left[i], right[j], to_numpy(kinship)[i, j]))
-    first, second, values = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
-    return _pair_frame(np.asarray(first), np.asarray(second), np.asarray(values))
+            if by_bits:
+                i, j, values = _pairs_by_bits(blocks, left, right, minimum)
+            else:
+                kinship = _tile_kinship(blocks, left, right, xp)
+                i, j = (to_numpy(v) for v in xp.nonzero(kinship >= minimum))
+                upper = left[i] < right[j]
+                i, j = i[upper], j[upper]
+                values = to_numpy(kinship)[i, j]
+            found.append((left[i], right[j], values))
+    first, second, whole = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
+    return _pair_frame(np.asarray(first), np.asarray(second), np.asarray(whole))
 
 
 def _pair_frame(first: Any, second: Any, kinship: Any) -> pl.DataFrame:
@@ -177,8 +185,6 @@ def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.ND
 
     Of a tile with itself only what lies above the diagonal need be there.
     """
-    if xp is np and len(left) * len(right) >= _MANY_PAIRS:
-        return _tile_kinship_by_bits(blocks, left, right)
     others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if left is right else blocks(right)
     totals: tuple[Any, Any, Any] | None = None
     for left_calls, right_calls in zip(blocks(left), others, strict=False):
@@ -191,30 +197,30 @@ def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.ND
     return _kinship(*totals, xp)
 
 
-def _tile_kinship_by_bits(
-    blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _pairs_by_bits(
+    blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], minimum: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Pairs of a tile as places in ``left`` and ``right``; of a tile with itself those above the diagonal."""
     from genomix.variants import _king_numba as kernel
 
-    others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if left is right else blocks(right)
+    same = left is right
+    others: Iterator[npt.NDArray[np.int8] | None] = repeat(None) if same else blocks(right)
     totals = np.zeros((3, len(left), len(right)), dtype=np.int32)
     for left_calls, right_calls in zip(blocks(left), others, strict=False):
         one = bit_planes(left_calls)
         other = one if right_calls is None else bit_planes(right_calls)
-        kernel.add_counts(one, other, left is right, totals)
-    squares, het_one, het_other = totals.astype(np.float64)
-    return np.asarray(_kinship(squares, het_one, het_other, np))
+        kernel.add_counts(one, other, len(left_calls), same, totals)
+    first, second, kinship = kernel.kinship_from(totals, same, minimum)
+    return np.asarray(first), np.asarray(second), np.asarray(kinship)
 
 
 def bit_planes(calls: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
     """Return heterozygous, REF homozygous and ALT homozygous calls as bits, uint64 (3, n_samples, n_words)."""
-    by_sample = np.ascontiguousarray(calls.T)
-    n_bytes = -(-by_sample.shape[1] // 64) * 8
-    planes = np.zeros((3, len(by_sample), n_bytes), dtype=np.uint8)
-    for plane, copies in zip(planes, (1, 0, 2), strict=True):
-        packed = np.packbits(by_sample == copies, axis=1)
-        plane[:, : packed.shape[1]] = packed
-    return planes.view(np.uint64)
+    from genomix.variants import _king_numba as kernel
+
+    planes = np.zeros((3, calls.shape[1], -(-calls.shape[0] // 64)), dtype=np.uint64)
+    kernel.pack(np.ascontiguousarray(calls), planes)
+    return planes
 
 
 def _indicators(calls: npt.NDArray[np.int8], xp: Any) -> _Tile:

@@ -2,8 +2,12 @@
 
 Standardisation as in Patterson, Price and Reich 2006 (doi:10.1371/journal.pgen.0020190): (g - 2p) / sqrt(2p(1 - p))
 with the fitting samples' ALT frequency p; a missing call counts as the mean. Components mirror ancestry, batch and
-kinship alike; few or linked variants give components of those variants rather than of people. A projected sample lies a
-little nearer to the origin than a fitting sample would (shrinkage); nothing is corrected for that.
+kinship alike; few or linked variants give components of those variants rather than of people.
+
+A projected sample lies nearer to the origin than a fitting sample of the same ancestry (shrinkage): a little for strong
+components of thousands of people, down to a tenth for weak components of two hundred. So neither distances nor
+regressions may mix scores of fitted and projected people. :mod:`genomix.variants.pca_shrinkage` says how large it is
+and corrects it; nothing here does.
 
 Calls are read block by block, so that memory holds one block and, for the exact method, one matrix of samples by
 samples. The block size is fixed by the number of samples: no choice changes a bit of the result.
@@ -12,8 +16,8 @@ samples. The block size is fixed by the number of samples: no choice changes a b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +26,12 @@ from genomix.io.plink import GenotypeStore
 from genomix.variants.genotype_counts import CallArray, FloatArray, IntArray, WordBlock, call_blocks, sample_numbers
 from genomix.variants.kinship import to_numpy
 from genomix.variants.ld import ld_prune
+from genomix.variants.pca_shrinkage import Bulk
 from genomix.variants.threads import one_blas_thread
 
 __all__ = [
-    "EXACT_LIMIT", "PcaModel", "allele_frequencies", "fit_pca", "fit_pca_of_store", "ld_prune", "project",
-    "project_store", "standardise",
+    "EXACT_LIMIT", "PcaModel", "Projected", "allele_frequencies", "fit_pca", "fit_pca_of_store", "ld_prune", "project",
+    "project_store", "project_store_with_norms", "standardise",
 ]  # fmt: skip
 
 CallSource = Callable[[], Iterable[tuple[slice, CallArray]]]
@@ -39,6 +44,8 @@ _OVERSAMPLING = 16
 _POWER_ITERATIONS = 10
 _BLOCK_CELLS, _LARGEST_BLOCK, _SMALLEST_BLOCK = 1 << 23, 2048, 64
 _DENSE_LIMIT = 1000
+_SINGLE_TOLERANCE = 1e-9
+"""Of Lanczos where products in single precision are off by more."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,33 @@ class PcaModel:
         which have mean 0 and standard deviation 1 over the fitting samples.
     eigenvalues: float64 (n_components,) of the genetic relationship matrix, largest first.
     n_samples: number of fitting samples.
+    bulk: of the eigenvalues of the Gram matrix beside the components'; None by the randomised method and after
+        :meth:`from_dict`.
     """
 
     frequencies: FloatArray
     loadings: FloatArray
     eigenvalues: FloatArray
     n_samples: int
+    bulk: Bulk | None = None
 
     @property
     def n_components(self) -> int:
         """Number of components."""
         return int(self.loadings.shape[1])
+
+    @property
+    def gram_values(self) -> FloatArray:
+        """Eigenvalues of the Gram matrix of standardised genotypes, samples by samples."""
+        return np.asarray(self.eigenvalues * int(((self.frequencies > 0) & (self.frequencies < 1)).sum()))
+
+    def first(self, n: int) -> PcaModel:
+        """Return the model of the first ``n`` components."""
+        further = self.gram_values[n:]
+        bulk = self.bulk
+        if bulk is not None:
+            bulk = Bulk(bulk.total + float(further.sum()), bulk.squares + float((further**2).sum()))
+        return replace(self, loadings=self.loadings[:, :n], eigenvalues=self.eigenvalues[:n], bulk=bulk)
 
     @property
     def scales(self) -> FloatArray:
@@ -87,6 +110,13 @@ class PcaModel:
             np.asarray(values["eigenvalues"], dtype=np.float64),
             int(values["n_samples"]),
         )
+
+
+class Projected(NamedTuple):
+    """Scores, float64 (n_samples, n_components), and the sum of squares of each one's standardised calls."""
+
+    scores: FloatArray
+    norms: FloatArray
 
 
 def allele_frequencies(calls: CallArray) -> FloatArray:
@@ -153,7 +183,7 @@ def fit_pca_of_store(
 
 def project(model: PcaModel, calls: CallArray) -> FloatArray:
     """Return component scores, float64 (n_samples, n_components), of any samples' calls at the model's variants."""
-    return _project(model, _in_memory(calls), calls.shape[1], np, np.dtype(np.float64))
+    return _project(model, _in_memory(calls), calls.shape[1], np, np.dtype(np.float64)).scores
 
 
 def project_store(
@@ -166,11 +196,24 @@ def project_store(
     variants: the store's row of each of the model's variants; a variant that it lacks (-1) counts as the mean.
     samples: 0-based samples; None for all.
     """
+    return _project_store(model, store, variants, samples, xp, with_norms=False).scores
+
+
+def project_store_with_norms(
+    model: PcaModel, store: GenotypeStore, *, variants: Any = None, samples: Any = None, xp: Any = np
+) -> Projected:
+    """Do what :func:`project_store` does, and also return what correcting the scores needs."""
+    return _project_store(model, store, variants, samples, xp, with_norms=True)
+
+
+def _project_store(
+    model: PcaModel, store: GenotypeStore, variants: Any, samples: Any, xp: Any, *, with_norms: bool
+) -> Projected:
     rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
     known = np.flatnonzero(rows >= 0)
-    part = PcaModel(model.frequencies[known], model.loadings[known], model.eigenvalues, model.n_samples)
+    part = replace(model, frequencies=model.frequencies[known], loadings=model.loadings[known])
     source, n_samples = _stored(store, rows[known], samples)
-    return _project(part, source, n_samples, xp, np.dtype(np.float32))
+    return _project(part, source, n_samples, xp, np.dtype(np.float32), with_norms=with_norms)
 
 
 def _in_memory(calls: CallArray) -> CallSource:
@@ -226,12 +269,15 @@ def _fit(
     with one_blas_thread():
         known = np.nan_to_num(frequencies)
         standardised = _Standardiser(known, dtype, xp)
+        bulk = None
         if shape[1] <= exact_limit:
             gram = np.zeros((shape[1], shape[1]))
             for part, calls in source():
                 z = standardised(part, calls)
                 gram += to_numpy(xp.matmul(z.T, z))
-            values, vectors = _leading(gram, n_components)
+            values, vectors = _leading(gram, n_components, 0 if dtype == np.float64 else _SINGLE_TOLERANCE)
+            rest = float(np.trace(gram)) - float(values.sum()), float(np.vdot(gram, gram)) - float((values**2).sum())
+            bulk = Bulk(*(max(r, 0.0) for r in rest))
         else:
             values, vectors = _randomised(source, standardised, shape, n_components, seed)
         axes = np.empty((shape[0], n_components))
@@ -240,10 +286,10 @@ def _fit(
             axes[part] = to_numpy(xp.matmul(standardised(part, calls), right))
     axes *= np.sign((axes**3).sum(axis=0))
     spread = np.sqrt(values / shape[1])
-    return PcaModel(known, axes / spread, values / varying, shape[1])
+    return PcaModel(known, axes / spread, values / varying, shape[1], bulk)
 
 
-def _leading(gram: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+def _leading(gram: FloatArray, n: int, tolerance: float) -> tuple[FloatArray, FloatArray]:
     """Largest eigenvalues, descending, and their vectors; by Lanczos from a fixed start if large."""
     from scipy.linalg import eigh
     from scipy.sparse.linalg import eigsh
@@ -253,7 +299,7 @@ def _leading(gram: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
         values, vectors = eigh(gram, subset_by_index=(size - n, size - 1))
     else:
         start = np.random.default_rng(0).standard_normal(size)
-        values, vectors = eigsh(gram, k=n, v0=start, ncv=min(size, max(4 * n, 40)), which="LA")
+        values, vectors = eigsh(gram, k=n, v0=start, ncv=min(size, max(4 * n, 40)), which="LA", tol=tolerance)
     order = np.argsort(-values, kind="stable")
     return values[order], np.ascontiguousarray(vectors[:, order])
 
@@ -284,11 +330,16 @@ def _gram_times(source: CallSource, standardised: _Standardiser, basis: FloatArr
     return out
 
 
-def _project(model: PcaModel, source: CallSource, n_samples: int, xp: Any, dtype: np.dtype[Any]) -> FloatArray:
-    out = np.zeros((n_samples, model.n_components))
+def _project(
+    model: PcaModel, source: CallSource, n_samples: int, xp: Any, dtype: np.dtype[Any], *, with_norms: bool = False
+) -> Projected:
+    out, norms = np.zeros((n_samples, model.n_components)), np.zeros(n_samples)
     with one_blas_thread():
         standardised = _Standardiser(model.frequencies, dtype, xp)
         loadings = model.loadings.astype(dtype)
         for part, calls in source():
-            out += to_numpy(xp.matmul(standardised(part, calls).T, xp.asarray(loadings[part])))
-    return out
+            z = standardised(part, calls)
+            out += to_numpy(xp.matmul(z.T, xp.asarray(loadings[part])))
+            if with_norms:
+                norms += to_numpy(xp.sum(z * z, axis=0))
+    return Projected(out, norms)

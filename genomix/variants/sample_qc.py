@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -174,6 +174,41 @@ def sample_qc(
         for name, values in columns.items()
     )  # fmt: skip
     return SAMPLE_QC.validate(frame)
+
+
+def x_variants(store: GenotypeStore, variants: Any = None, *, autosomes: int = HUMAN_AUTOSOMES) -> int:
+    """Return how many of ``variants`` (rows; None for all) lie on X outside the PARs, which X F is made of."""
+    return len(_Rows.of(store, variants, autosomes).x_used)
+
+
+class SexCheck(NamedTuple):
+    """Samples with a recorded sex, those whose X F contradicts it, and why the check decided nothing, else None."""
+
+    n_recorded: int
+    n_contradicting: int
+    idle: str | None
+
+
+def sex_check(quality: pl.DataFrame, n_x_variants: int, thresholds: SampleThresholds | None = None) -> SexCheck:
+    """Return what the check of recorded sex against X F found, also where it decided nothing.
+
+    Parameters
+    ----------
+    quality: what :func:`sample_qc` returned (schema SAMPLE_QC).
+    n_x_variants: variants that X F was made of (:func:`x_variants`).
+    thresholds: that ``quality`` was made with; None for the defaults.
+    """
+    limits = thresholds or SampleThresholds()
+    recorded = quality.filter(pl.col("sex") != 0)
+    contradicting = recorded.filter((pl.col("x_sex") != 0) & (pl.col("x_sex") != pl.col("sex"))).height
+    idle = None
+    if n_x_variants < limits.min_x_variants:
+        idle = f"decided nothing: {n_x_variants} X variants, at least {limits.min_x_variants} are needed"
+        if recorded.height and n_x_variants:
+            idle += f"; X F contradicts the recorded sex of {contradicting} of {recorded.height} samples"
+    elif not recorded.height:
+        idle = "decided nothing: no sample has a recorded sex"
+    return SexCheck(recorded.height, contradicting, idle)
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,14 @@ def fitted_ancestry(
     ConfigError: when there are too few variants.
     """
     rows = np.flatnonzero(autosomal_biallelic(store)).astype(np.int64)
-    kept = rows[prune_pairwise(store, variants=rows, samples=fit_samples, r2=PRUNE_R2)] if len(rows) else rows
+    teachers = samples if fit_samples is None else fit_samples
+    kept = rows[prune_pairwise(store, variants=rows, samples=teachers, r2=PRUNE_R2)] if len(rows) else rows
     if len(kept) <= n_components:
         raise ConfigError(f"{len(kept)} variants are too few for {n_components} components", hint="give --pcs")
-    model = fit_pca_of_store(store, variants=kept, samples=fit_samples, n_components=n_components, seed=seed)
-    values = project_store(model, store, variants=kept, samples=samples)
+    model = fit_pca_of_store(store, variants=kept, samples=teachers, n_components=n_components, seed=seed)
+    # Everyone is projected, whoever is scored: the last bits of a matrix product depend on its size.
+    values = project_store(model, store, variants=kept)
+    values = values if samples is None else values[samples]
     who = "the scored samples" if fit_samples is None else f"{len(fit_samples)} fit samples"
     return Ancestry(
         np.asarray(values, dtype=np.float64), f"{n_components} components of {len(kept)} variants, fitted on {who}"

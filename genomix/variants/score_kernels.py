@@ -28,7 +28,7 @@ CODINGS = (ADDITIVE, DOMINANT, RECESSIVE, CONSTANT)
 ABSENT = np.float32(-1)
 """Copies of an allele that the sample cannot carry (Y in women): nothing is added and nothing counted."""
 
-COMPILED_FROM = 40_000_000
+COMPILED_FROM = 100_000_000
 """Weights times samples from which compiling (or loading what was compiled) pays."""
 
 
@@ -74,11 +74,14 @@ def add_terms_plainly(
     """
     for row, score, weight, coding, fill, alleles in zip(*(a.tolist() for a in terms), strict=True):
         known = copies[row].astype(np.float64)
+        absent = np.flatnonzero(known < 0) if gaps[row] > 1 else None
         value = coded(known, coding)
         if gaps[row]:
-            lacking = np.isnan(known)
-            value = np.where(lacking, fill, np.where(known < 0, 0.0, value))
-            missing[score] += alleles * lacking
+            lacking = np.flatnonzero(np.isnan(copies[row]))
+            value[lacking] = fill
+            missing[score, lacking] += alleles
+        if absent is not None:
+            value[absent] = 0.0
         totals[score] += weight * value
 
 

@@ -264,8 +264,16 @@ def require_coverage(match: ScoreMatch, name: str, *, minimum: float = MINIMUM_C
         raise FormatError(
             f"only {match.variants.height} of the {match.n_weights} variants of score {name} are in the genotypes "
             f"({match.coverage:.1%}{share}; {lost}), fewer than the {minimum:.0%} asked for",
-            hint="check the genome build, use imputed genotypes, or lower minimum_coverage and say so",
+            hint="check the genome build, use imputed genotypes, or lower --min-overlap (minimum_coverage in a study) "
+            "and say so",
         )
+
+
+def build_warning(name: str, score_build: str, store_build: str) -> str | None:
+    """Return a warning where the score has a build and the genotypes' is not known, else None."""
+    if store_build != "unknown" or score_build == "unknown":
+        return None
+    return f"score {name} has positions of {score_build}, and the build of the genotypes is unknown: --build names it"
 
 
 def check_score_build(name: str, score_build: str, store_build: str) -> None:

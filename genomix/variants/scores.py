@@ -16,7 +16,7 @@ import polars as pl
 from genomix.errors import ConfigError, FormatError
 from genomix.io.pgs_catalog import ScoreTable
 from genomix.io.plink import GenotypeStore
-from genomix.schemas.scores import SAMPLE_SCORES
+from genomix.schemas.scores import SAMPLE_SCORES, SCORE_VERDICTS
 from genomix.variants.score_adjustment import ScoreAdjustment, fit_adjustment
 from genomix.variants.score_frequencies import alt_frequencies, effect_from_alt
 from genomix.variants.score_matching import (
@@ -24,6 +24,7 @@ from genomix.variants.score_matching import (
     USED_STATUSES,
     Ambiguous,
     ScoreMatch,
+    build_warning,
     check_score_build,
     complement,
     match_report,
@@ -52,6 +53,7 @@ __all__ = [
     "ScoreSums",
     "ScoringOptions",
     "ScoringResult",
+    "build_warning",
     "check_score_build",
     "complement",
     "effect_frequencies",
@@ -173,7 +175,14 @@ def score_samples(
             "x_coding": X_CODING,
             "ancestry": None if ancestry is None else ancestry.origin,
             "scores": [
-                _facts(t, matches[t.header.name], sums.frequencies[i], cohorts, fitted) for i, t in enumerate(scores)
+                _facts(
+                    t,
+                    matches[t.header.name],
+                    None if chosen.imputation == "none" else sums.frequencies[i],
+                    cohorts,
+                    fitted,
+                )
+                for i, t in enumerate(scores)
             ],
         },
     )
@@ -273,7 +282,7 @@ def _imputation_words(options: ScoringOptions) -> str:
 def _facts(
     table: ScoreTable,
     match: ScoreMatch,
-    frequencies: FloatArray,
+    frequencies: FloatArray | None,
     cohorts: Mapping[str, DiscoveryCohorts],
     fitted: Mapping[str, ScoreAdjustment],
 ) -> dict[str, Any]:
@@ -290,7 +299,7 @@ def _facts(
         "coverage": match.coverage,
         "weight_coverage": match.weight_coverage,
         "effect_types": dict(kinds.iter_rows()),
-        "n_without_frequency": int(np.isnan(frequencies).sum()),
+        "n_without_frequency": None if frequencies is None else int(np.isnan(frequencies).sum()),
         "adjustment": fitted[name].to_dict() if name in fitted else None,
     }
 
@@ -304,4 +313,5 @@ def _verdicts(scores: Sequence[ScoreTable], matches: Mapping[str, ScoreMatch], s
         name = table.header.name
         rows = table.terms.select("line", "contig", "position", "variant_id", "effect_allele", "other_allele", "weight")
         frames.append(rows.hstack(matches[name].verdicts).select(pl.lit(name).alias("score"), pl.all()))
-    return pl.concat(frames).join(names, on="variant", how="left", maintain_order="left").drop("variant")
+    joined = pl.concat(frames).join(names, on="variant", how="left", maintain_order="left").drop("variant")
+    return SCORE_VERDICTS.validate(joined)

@@ -10,7 +10,8 @@ Tail probabilities of the sum of chi-squares come from the inversion integral of
 1980, doi:10.1137/0901032), where the integrand neither oscillates nor cancels: far tails keep their relative precision.
 
 Cases and controls use the asymptotic null without a small-sample correction; with few cases or few carriers the p value
-is approximate. Relatives are not accounted for. A missing call counts as the mean.
+is approximate. Relatives are not accounted for. Hard calls are used, with the copies that people carry
+(:mod:`genomix.variants.burden_copies`). A missing call counts as the mean.
 """
 
 from __future__ import annotations
@@ -236,15 +237,21 @@ def scan_skat(store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, sampl
     prepared: see :func:`genomix.variants.burden_test.prepare`, its rows counted within ``samples``.
     """
     from genomix.variants.burden import beta_weights
+    from genomix.variants.burden_copies import PeopleCopies, VariantCopies, copies_of
 
     everyone = np.arange(store.n_samples) if samples is None else np.asarray(samples, dtype=np.int64)
     people = everyone[prepared.rows]
+    carried, sexes = VariantCopies.of(store), PeopleCopies.of(store, people)
     rows: list[tuple[Any, ...]] = []
     with one_blas_thread():
         null = fit_skat_null(prepared)
         for one in sets:
             weights = beta_weights(one.frequencies) if (one.weights == 1).all() else one.weights
-            copies = _complete(store.read_calls(one.rows, people), one.flipped)
+            here = carried.taken(one.rows)
+            copies = _complete(
+                *copies_of(store.read_calls(one.rows, people), one.flipped, here, sexes),
+                here.on_y[:, None] & ~sexes.male,
+            )
             found = score_variants(null, copies, weights)
             found = _varying(found)
             told = (one.gene, one.mask, len(people), len(one.rows), int((copies > 0).any(axis=0).sum()))
@@ -257,12 +264,11 @@ def scan_skat(store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, sampl
     return BURDEN_TESTS.validate(pl.DataFrame(rows, schema=schema, orient="row"))
 
 
-def _complete(calls: npt.NDArray[np.int8], flipped: npt.NDArray[np.bool_]) -> FloatArray:
-    """Copies with missing calls as the mean of the called ones."""
-    called = calls >= 0
-    copies = np.where(called, np.where(flipped[:, None], 2 - calls, calls), 0).astype(np.float64)
-    mean = copies.sum(axis=1) / np.maximum(called.sum(axis=1), 1)
-    return np.where(called, copies, mean[:, None])
+def _complete(copies: npt.NDArray[np.int8], called: npt.NDArray[np.bool_], apart: npt.NDArray[np.bool_]) -> FloatArray:
+    """Copies with missing calls as the mean of the called ones; people ``apart`` (women on Y) are not averaged."""
+    found = copies.astype(np.float64)
+    mean = found.sum(axis=1) / np.maximum((called & ~apart).sum(axis=1), 1)
+    return np.where(called, found, mean[:, None])
 
 
 def _varying(found: SkatScore) -> SkatScore:

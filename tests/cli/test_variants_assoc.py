@@ -121,21 +121,107 @@ def test_related_samples_are_refused(folder: Path, tmp_path: Path, capsys: pytes
     keep.write_text("".join(f"s{i} s{i}\n" for i in range(N) if i != 9))
     assert assoc(folder, *wanted, "--keep", keep, genotypes="related/calls") == 0
     pairs = tmp_path / "pairs.parquet"
-    pl.DataFrame({"sample_a": [1], "sample_b": [2], "kinship": [0.26]}).write_parquet(pairs)
+    pl.DataFrame({"sample_id_a": ["s1", "s3"], "sample_id_b": ["s2", "s4"], "kinship": [0.26, 0.05]}).write_parquet(
+        pairs
+    )
     assert assoc(folder, *wanted, "--kinship", pairs) == 7
+
+
+PAIRS = {
+    "genomix": ("sample_id_a\tsample_id_b\tsample_a\tsample_b\tkinship\n", "{a}\t{b}\t0\t1\t{k}\n"),
+    "plink2": ("#IID1\tIID2\tNSNP\tHETHET\tIBS0\tKINSHIP\n", "{a}\t{b}\t600\t0.1\t0.1\t{k}\n"),
+    "king": ("FID1\tID1\tFID2\tID2\tN_SNP\tHetHet\tIBS0\tKinship\n", "{a}\t{a}\t{b}\t{b}\t9\t0\t0\t{k}\n"),
+    "csv": ("sample_a,sample_b,kinship\n", "{a},{b},{k}\n"),
+}
+
+
+@pytest.mark.parametrize("form", PAIRS)
+@pytest.mark.parametrize(
+    ("pairs", "code", "words"),
+    [
+        ([("s8", "s9", 0.5), ("s1", "s2", 0.05)], 7, "1 pairs of the 59 tested"),
+        ([("s9", "s8", 0.5), ("s1", "s2", 0.05)], 7, "1 pairs of the 59 tested"),
+        ([("s1", "s2", 0.05), ("s1", "s3", 0.06)], 0, ""),
+        ([("s8", "s9", 0.5)], 8, "smallest listed kinship is 0.5"),
+        ([], 8, "no pair is listed"),
+        ([("x8", "x9", 0.5), ("x1", "x2", 0.05)], 6, "of the 4 samples"),
+        ([("x8", "x9", 0.5), ("s1", "x2", 0.05)], 6, "the genotypes have 1"),
+        ([("s8", "s9", "high")], 4, "not a number"),
+    ],
+)
+def test_kinship_is_joined_by_name_and_fails_closed(
+    form: str, pairs: list[tuple[str, str, object]], code: int, words: str, folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    head, row = PAIRS[form]
+    table = tmp_path / "pairs.txt"
+    table.write_text(head + "".join(row.format(a=a, b=b, k=k) for a, b, k in pairs))
+    out = tmp_path / "o.parquet"
+    assert assoc(folder, "--phenotype-name", "height", "-o", out, "-q", "--kinship", table) == code
+    assert words in capsys.readouterr().err
+    assert out.exists() == (code == 0)
+
+
+def test_kinship_by_number_alone_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "pairs.parquet"
+    pl.DataFrame({"sample_a": [1], "sample_b": [2], "kinship": [0.05]}).write_parquet(table)
+    assert assoc(folder, "--phenotype-name", "height", "-o", tmp_path / "o.parquet", "--kinship", table) == 4
+    assert "does not name them" in capsys.readouterr().err
+
+
+def test_the_suffix_says_the_format(folder: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"o.{end}" for end in ("parquet", "tsv", "tsv.gz")]
+    for file in files:
+        assert assoc(folder, "--phenotype-name", "height", "-o", file, "-q") == 0
+    found = pl.read_parquet(files[0])
+    assert files[2].read_bytes()[:8] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
+    for file in files[1:]:
+        again = pl.read_csv(file, separator="\t", null_values="NA", schema=found.schema)
+        assert again.equals(found)
+
+
+def test_keep_counts_unknown_names_and_refuses_none(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep, out = tmp_path / "keep.txt", tmp_path / "o.parquet"
+    keep.write_text("".join(f"s{i}\n" for i in range(40)) + "stranger\n")
+    assert assoc(folder, "--phenotype-name", "height", "-o", out, "--keep", keep) == 0
+    assert "1 of 41 listed samples are not in the genotypes" in capsys.readouterr().err
+    keep.write_text("stranger\n")
+    assert assoc(folder, "--phenotype-name", "height", "-o", out, "--keep", keep) == 6
+
+
+def test_no_input_and_no_result_is_overwritten(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same, table = tmp_path / "o.tsv", folder / "t.tsv"
+    before = table.read_bytes()
+    wanted = ("--phenotype-name", "height")
+    assert assoc(folder, *wanted, "-o", same, "--tsv", same) == 8
+    assert "the same file" in capsys.readouterr().err
+    assert assoc(folder, *wanted, "--tsv", table) == 8
+    assert "a file that this run reads" in capsys.readouterr().err
+    assert table.read_bytes() == before
+    assert assoc(folder, "--phenotype-name", "height,t2d", "--tsv", same, "-o", tmp_path / "o.t2d.tsv") == 8
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("--phenotype-name", "height"), 8, "nothing would be written"),
-        (("--phenotype-name", "weight", "-o", "x"), 8, "no phenotype 'weight'"),
-        (("--phenotype-name", "height", "--covariate-names", "age", "-o", "x"), 8, "without --covariates"),
-        (("--phenotype-name", "height", "--model", "logistic", "-o", "x"), 8, "is a quantity"),
-        (("--phenotype-name", "height", "--missing-value", "none so", "-o", "x"), 8, "is no number"),
-        (("--phenotype-name", "height", "--model", "cox", "-o", "x"), 2, "cox"),
-        (("--phenotype-name", "height", "--covariates", "gone.tsv", "-o", "x"), 3, "gone.tsv"),
-        (("--phenotype-name", "height", "--offset", "gone.tsv", "-o", "x"), 3, "gone.tsv"),
+        (("--phenotype-name", "weight", "-o", "x.parquet"), 8, "no phenotype 'weight'"),
+        (("--phenotype-name", "height", "--covariate-names", "age", "-o", "x.parquet"), 8, "without --covariates"),
+        (("--phenotype-name", "height", "--model", "logistic", "-o", "x.parquet"), 8, "is a quantity"),
+        (("--phenotype-name", "height", "--missing-value", "none so", "-o", "x.parquet"), 8, "is no number"),
+        (("--phenotype-name", "height", "-o", "x.csv"), 8, ".parquet, .tsv, .tsv.gz"),
+        (("--phenotype-name", "height", "--tsv", "x.parquet"), 8, ".tsv, .tsv.gz"),
+        (("--phenotype-name", "height", "--missing-value", "nan", "-o", "x.parquet"), 8, "is no number"),
+        (("--phenotype-name", "height", "--max-vif", "-1", "-o", "x.parquet"), 2, "--max-vif"),
+        (("--phenotype-name", "height", "--max-corr", "2", "-o", "x.parquet"), 2, "--max-corr"),
+        (("--phenotype-name", "height", "--model", "cox", "-o", "x.parquet"), 2, "cox"),
+        (("--phenotype-name", "height", "--covariates", "gone.tsv", "-o", "x.parquet"), 3, "gone.tsv"),
+        (("--phenotype-name", "height", "--offset", "gone.tsv", "-o", "x.parquet"), 3, "gone.tsv"),
     ],
 )
 def test_wrong_arguments(

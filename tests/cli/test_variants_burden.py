@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomix.schemas.burden import BURDEN_COUNTS, BURDEN_GENES, BURDEN_TESTS, BURDEN_VARIANTS
 from genomix_cli.app import main
 from tests.genotype_store import store_of
 
@@ -113,8 +114,8 @@ def test_some_samples_weights_and_masks_from_files(study: Path, calls: np.ndarra
     )  # fmt: skip
     assert code == 0
     matrix = pl.read_csv(study / "b.csv")
-    assert matrix["sample_id"].to_list() == ["s7", "s2", "s30"]
-    assert matrix["ALPHA:M"].to_list() == (2.5 * calls[0, [7, 2, 30]]).tolist()
+    assert matrix["sample_id"].to_list() == ["s2", "s7", "s30"]
+    assert matrix["ALPHA:M"].to_list() == (2.5 * calls[0, [2, 7, 30]]).tolist()
 
 
 def test_gene_intervals(study: Path, calls: np.ndarray) -> None:
@@ -168,3 +169,77 @@ def test_wrong_arguments(
 
 def test_an_output_without_a_format_is_refused_first(study: Path) -> None:
     assert burden(study, "--annotation", str(study / "a.vcf"), out="b.xlsx") == 8
+
+
+def test_relatives_are_refused_as_in_assoc(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study / "k.tsv").write_text("sample_a\tsample_b\tkinship\n0\t1\t0.25\n")
+    options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q"]
+    options += ["--phenotype", str(study / "p.tsv"), "--phenotype-name", " height "]
+    assert burden(study, *options, "--kinship", str(study / "k.tsv")) == 7
+    assert "1 pairs of the 40 tested samples are related" in capsys.readouterr().err
+    assert not (study / "b.tsv").exists()
+    assert burden(study, *options, "--kinship", str(study / "k.tsv"), "--allow-related") == 0
+    rows = "".join(f"s{i}\t0.0\n" for i in range(N))
+    (study / "o.tsv").write_text("IID\toffset\n" + rows)
+    assert burden(study, *options, "--kinship", str(study / "k.tsv"), "--offset", str(study / "o.tsv")) == 0
+    lines = (study / "p.tsv").read_text().splitlines()
+    fields = lines[1].split("\t")
+    (study / "p.tsv").write_text("\n".join([lines[0], "\t".join([fields[0], "NA", *fields[2:]]), *lines[2:]]) + "\n")
+    assert burden(study, *options, "--kinship", str(study / "k.tsv")) == 0, "one of the pair is not tested"
+
+
+def test_missing_values_and_kinds_as_in_assoc(study: Path) -> None:
+    lines = (study / "p.tsv").read_text().splitlines()
+    first = lines[1].split("\t")
+    (study / "p.tsv").write_text("\n".join([lines[0], "\t".join([first[0], "99", *first[2:]]), *lines[2:]]) + "\n")
+    options = [
+        "--annotation",
+        str(study / "a.vcf"),
+        "--max-frequency",
+        "0.5",
+        "-q",
+        "--phenotype",
+        str(study / "p.tsv"),
+    ]
+
+    def tested(*more: str) -> pl.DataFrame:
+        assert burden(study, *options, *more) == 0
+        return pl.read_csv(study / "b.tests.tsv", separator="\t", null_values="NA")
+
+    assert set(tested("--phenotype-name", "height")["n_samples"]) == {N}
+    assert set(tested("--phenotype-name", "height", "--missing-value", "99")["n_samples"]) == {N - 1}
+    assert set(tested("--phenotype-name", "case", "--phenotype-kind", "quantitative")["test"]) == {"linear"}
+    others = ["--covariates", str(study / "p.tsv"), "--covariate-names", " age , case"]
+    assert set(tested("--phenotype-name", "height", *others)["n_samples"]) == {N}
+    assert burden(study, *options[:-2], "--kinship", "k.tsv") == 8
+
+
+def test_outputs_spare_inputs_and_each_other(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (study / "p.tsv").read_bytes()
+    options = ["--annotation", str(study / "a.vcf"), "--phenotype", str(study / "p.tsv"), "--phenotype-name", "height"]
+    assert burden(study, *options, out="p.tsv") == 8
+    (study / "b.tests.tsv").write_bytes(before)
+    options[3] = str(study / "b.tests.tsv")
+    assert burden(study, *options) == 8
+    assert "that this run reads" in capsys.readouterr().err
+    assert (study / "p.tsv").read_bytes() == (study / "b.tests.tsv").read_bytes() == before
+
+
+def test_lists_of_samples_behave_as_elsewhere(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q", "--keep", str(study / "k.txt")]
+    (study / "k.txt").write_text("s1\ns2\nx1\nx2\n")
+    assert burden(study, *options) == 0
+    assert "2 of 4 listed samples are not in the genotypes" in capsys.readouterr().err
+    (study / "k.txt").write_text("x1\n")
+    assert burden(study, *options) == 6
+
+
+def test_what_is_written_is_what_the_schemas_say(study: Path) -> None:
+    options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q"]
+    options += ["--phenotype", str(study / "p.tsv"), "--phenotype-name", "height"]
+    assert burden(study, *options, out="b.parquet") == 0
+    for word, schema in (("genes", BURDEN_GENES), ("variants", BURDEN_VARIANTS), ("tests", BURDEN_TESTS)):
+        assert pl.read_parquet(study / f"b.{word}.parquet").columns == schema.names
+    keys = json.loads((study / "b.counts.json").read_text())
+    known = {n for n in BURDEN_COUNTS.names if "<" not in n}
+    assert {k for k in keys if not k.startswith("genes x masks: ")} == known

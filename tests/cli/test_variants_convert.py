@@ -23,7 +23,7 @@ HEADER = """##fileformat=VCFv4.3
 """
 RECORDS = [
     "chr1\t100\trs1\tA\tG\t30\tPASS\tR2=0.9;AF=0.2\tGT\t0/0\t0/1\t1/1",
-    "chr1\t200\trs2\tC\tT,G\t.\tq10\tR2=0.3\tGT\t0/1\t1/2\t./2",
+    "chr1\t200\trs2\tC\tT,G\t.\tq10\tR2=0.3;AF=0.1,0.2\tGT\t0/1\t1/2\t./2",
     "chr2\t300\trs3\tG\tGA\t.\t.\t.\tGT\t0|1\t1|0\t.",
     "chr2\t400\trs4\tG\t<DEL>\t.\tPASS\t.\tGT\t0/1\t0/0\t0/0",
 ]
@@ -78,7 +78,17 @@ def test_selection(vcf: Path, tmp_path: Path) -> None:
 
 
 def test_splitting_and_half_calls(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--multi-allelic", "split", "--half-call", "reference", "--id-delimiter", "_", "--json"]
+    arguments = [
+        "--multi-allelic",
+        "split",
+        "--half-call",
+        "reference",
+        "--id-delimiter",
+        "_",
+        "--json",
+        "--info",
+        "R2,AF",
+    ]
     assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), *arguments]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["n_records_added"] == 1
@@ -88,6 +98,7 @@ def test_splitting_and_half_calls(vcf: Path, tmp_path: Path, capsys: pytest.Capt
     assert found["1", 200, "G"] == [0, 1, 1]
     store = open_store(tmp_path / "x")
     assert store.variants["record"].to_list() == [0, 1, 2, 3]
+    assert store.annotations["info"].to_list() == ["R2=0.9;AF=0.2", "R2=0.3;AF=0.1", "R2=0.3;AF=0.2", "."]
     assert store.samples.select("FID", "sample_id").rows() == [("f1", "a"), ("f2", "b"), ("f3", "c")]
 
 
@@ -134,7 +145,12 @@ def test_reference_check_counts_and_refuses(vcf: Path, tmp_path: Path, capsys: p
     [
         (["--region", "chr1:20-10"], 8, "10"),
         (["--samples", "nobody"], 6, "not in the genotypes"),
-        (["--keep-filter", "other"], 4, "FILTER is not one to keep"),
+        (["--keep-filter", "other"], 4, "no record is left to write: 4 FILTER is not one to keep"),
+        (["--samples", ""], 8, "no sample is asked for"),
+        (["--bgen-ref", "last"], 8, "--bgen-ref is for BGEN files, this is vcf"),
+        (["--sample-file", "x.sample"], 8, "--sample-file is for BGEN files"),
+        (["--ref-mismatch", "drop"], 8, "--fasta"),
+        (["--id-delimiter", ""], 8, "delimiter of identifiers is empty"),
         (["--half-call", "error"], 4, "half-call"),
         (["--build", "hg19"], 4, "GRCh38"),
         (["--build", "hg17"], 8, "unknown genome build"),
@@ -151,6 +167,42 @@ def test_wrong_arguments(
 ) -> None:
     assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), *arguments]) == code
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("C\tT,G", "C\tT,", "ALT has an empty allele"),
+        ("C\tT,G", "C\t,G", "ALT has an empty allele"),
+        ("C\tT,G", "C\tT,.", "ALT has an empty allele"),
+        ("C\tT,G", "C\tT H,G", "ALT has an empty allele, or holds white space"),
+        ("rs2", "r s", "ID is empty or holds white space"),
+        ("\t.\tq10", "\tabc\tq10", "QUAL is not a number"),
+    ],
+)
+@pytest.mark.parametrize("reader", ["fast", "reference"])
+def test_columns_that_a_fileset_cannot_hold(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str, reader: str
+) -> None:
+    vcf.write_text(vcf.read_text().replace(old, new, 1))
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--reader", reader]) == 4
+    error = capsys.readouterr().err
+    assert message in error
+    assert "record 2" in error
+
+
+def test_any_of_a_records_filters_keeps_it(vcf: Path, tmp_path: Path) -> None:
+    vcf.write_text(vcf.read_text().replace("\tq10\t", "\tq10;s50\t"))
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--keep-filter", "s50", "-q"]) == 0
+    assert {key[1] for key in calls(tmp_path / "x")} == {200}
+
+
+def test_a_pvar_that_lost_a_line_is_refused(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "-q"]) == 0
+    lines = (tmp_path / "x.pvar").read_text().splitlines()
+    (tmp_path / "x.pvar").write_text("\n".join(lines[:-1]) + "\n")
+    assert main(["variants", "convert", str(tmp_path / "x"), "-o", str(tmp_path / "y")]) == 4
+    assert "it holds 3 records, the .pvar 2" in capsys.readouterr().err
 
 
 def test_missing_input_and_output_under_a_file(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

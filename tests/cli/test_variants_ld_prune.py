@@ -60,7 +60,17 @@ def test_rare_variants_may_be_left_out_beforehand(
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--window", "wide"], 8), (["--window", "1"], 8), (["--step", "2"], 8), (["--r2", "2"], 2), (["--r2", "0"], 8)],
+    [
+        *((["--window", text], 8) for text in ("-5kb", "0kb", "infkb", "nankb", "1e12kb", "0", "-3", "9" * 12)),
+        (["--maf", "nan"], 2),
+        (["--step", "0"], 2),
+        (["--step", "9" * 12], 2),
+        (["--window", "wide"], 8),
+        (["--window", "1"], 8),
+        (["--step", "2"], 8),
+        (["--r2", "2"], 2),
+        (["--r2", "0"], 8),
+    ],
 )
 def test_wrong_arguments(cohort: Path, tmp_path: Path, arguments: list[str], code: int) -> None:
     assert main(["variants", "ld-prune", str(cohort), "-o", str(tmp_path / "p"), *arguments]) == code

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from genomix.io.plink import open_store
+from genomix.schemas.genotypes import COMPONENT_SCORES, EIGENVALUES
 from genomix.variants.pca import fit_pca, project
 from genomix_cli.app import main
 from tests.genotype_store import store_of
@@ -103,10 +104,87 @@ def test_pruning_and_thresholds_leave_fewer_variants(
     assert used[2] < 300
 
 
+def test_projected_people_are_judged_only_when_corrected(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fit.txt").write_text("".join(f"s{i}\n" for i in range(40)))
+    arguments = ["variants", "pca", str(cohort), *PLAIN, "--fit-samples", str(tmp_path / "fit.txt")]
+    assert main([*arguments, "-o", str(tmp_path / "o")]) == 0
+    plain = pl.read_parquet(tmp_path / "o.components.parquet")
+    assert plain["is_outlier"].is_null().to_list() == [False] * 40 + [True] * 20
+    assert plain["distance"].null_count() == 0
+    printed = capsys.readouterr().err
+    assert "20 projected samples lie nearer to the origin" in printed
+    values = EIGENVALUES.validate(pl.read_csv(tmp_path / "o.eigenvalues.tsv", separator="\t", null_values="NA"))
+    found = plain.filter(~pl.col("fitted")).select(pl.col("^pc_.*$").std()).row(0)
+    np.testing.assert_allclose(values["projected_sd"], found)
+    assert "SD of projected scores, found (fitted: 1): " + " ".join(f"{v:.2f}" for v in found) in printed
+    assert values["expected_sd"].is_between(0.1, 1).all()
+    assert main([*arguments, "-o", str(tmp_path / "c"), "--correct-shrinkage", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["not_judged"] == 0
+    np.testing.assert_allclose(told["projected_sd"], found)
+    mended = pl.read_parquet(tmp_path / "c.components.parquet")
+    assert mended["is_outlier"].null_count() == 0
+    np.testing.assert_allclose(components(tmp_path / "c.components.parquet")[:40], plain[:40, 4:], atol=1e-4)
+    spread = mended[40:].select(pl.col("^pc_.*$").std()).to_numpy()[0]
+    assert (np.abs(spread - 1) < np.abs(np.array(found) - 1)).all()
+
+
+def test_a_table_in_tsv_has_the_same_columns(cohort: Path, tmp_path: Path) -> None:
+    assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), *PLAIN, "-q"]) == 0
+    assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "t.tsv"), *PLAIN, "-q"]) == 0
+    table = pl.read_parquet(tmp_path / "o.components.parquet")
+    assert COMPONENT_SCORES.validate(table).columns[-2:] == ["pc_1", "pc_2"]
+    text = pl.read_csv(tmp_path / "t.components.tsv", separator="\t", null_values="NA", schema=table.schema)
+    assert text.equals(table)
+    assert (tmp_path / "t.model.parquet").exists()
+
+
+def test_lists_that_name_nobody_to_fit(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lists = {
+        "fit": range(20), "rest": range(20, 60), "two": range(2), "none": range(100, 103),
+        "some": [*range(30), *range(70, 80)],
+    }  # fmt: skip
+    for name, numbers in lists.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"s{i}\n" for i in numbers))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), *PLAIN, *arguments])
+        return code, capsys.readouterr().err
+
+    fit, rest, two, none, some = (str(tmp_path / f"{name}.txt") for name in lists)
+    code, said = run("--fit-samples", fit, "--keep", rest)
+    assert code == 6
+    assert "none of the 20 samples that --fit-samples names is kept" in said
+    assert fit in said
+    assert rest in said
+    code, said = run("--fit-samples", two)
+    assert code == 8
+    assert "2 components cannot be fitted on 2 samples" in said
+    assert "at least 3 samples" in said
+    for option in ("--keep", "--fit-samples"):
+        code, said = run(option, none)
+        assert code == 6
+        assert f"none of the 3 samples that {option} names" in said
+        assert none in said
+        assert str(cohort) in said
+    assert not list(tmp_path.glob("o.*"))
+    code, said = run("--fit-samples", some)
+    assert code == 0
+    assert said.count("warning") == 1
+    assert "10 of 40 listed samples are not in the genotypes (--fit-samples some.txt)" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["-k", "0"], 2),
+        (["--maf", "nan"], 2),
+        (["--outlier-p", "nan"], 2),
+        (["--prune-kb", "99999999"], 2),
+        (["--seed", "-1"], 2),
+        (["--model", "m.parquet", "--correct-shrinkage"], 8),
         (["-k", "60", *PLAIN[2:]], 8),
         (["--method", "guess"], 2),
         (["--model", "absent.parquet"], 3),
@@ -116,3 +194,42 @@ def test_pruning_and_thresholds_leave_fewer_variants(
 def test_wrong_arguments(cohort: Path, tmp_path: Path, arguments: list[str], code: int) -> None:
     assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), *arguments]) == code
     assert not list(tmp_path.glob("o.*"))
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "{folder}/file/x", "/proc/self/fd/none/x"])
+def test_nothing_is_computed_for_a_place_that_takes_no_file(
+    cohort: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    prefix = place.format(folder=tmp_path)
+    for command in ("qc", "kinship", "ld-prune", "pca"):
+        out = f"{prefix}.tsv" if command == "kinship" else prefix
+        assert main(["variants", command, str(cohort), "-o", out]) == 9
+        printed = capsys.readouterr().err
+        assert "cannot write" in printed
+        assert "samples, " not in printed
+
+
+def test_outputs_that_are_devices_or_folders(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "k.tsv").symlink_to("/dev/full")
+    assert main(["variants", "kinship", str(cohort), "-o", str(tmp_path / "k.tsv")]) == 9
+    (tmp_path / "p.prune.out").mkdir()
+    assert main(["variants", "ld-prune", str(cohort), "-o", str(tmp_path / "p")]) == 9
+    assert not (tmp_path / "p.prune.in").exists()
+
+
+def test_no_output_replaces_an_input_or_another_output(cohort: Path, tmp_path: Path) -> None:
+    same = tmp_path / "k.tsv"
+    assert main(["variants", "kinship", str(cohort), "-o", str(same), "--groups", str(tmp_path / "." / "k.tsv")]) == 8
+    assert not same.exists()
+    listed = tmp_path / "p.prune.in"
+    listed.write_text("1:10:A:G\n1:20:A:G\n")
+    assert main(["variants", "ld-prune", str(cohort), "-o", str(tmp_path / "p"), "--extract", str(listed)]) == 8
+    assert listed.read_text() == "1:10:A:G\n1:20:A:G\n"
+    info = tmp_path / "q.thresholds.tsv"
+    info.write_text("sample_id\tsex\ns1\t1\n")
+    assert main(["variants", "qc", str(cohort), "-o", str(tmp_path / "q"), "--sample-info", str(info)]) == 8
+    assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), *PLAIN, "-q"]) == 0
+    model = tmp_path / "o.components.parquet"
+    (tmp_path / "o.model.parquet").rename(model)
+    assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), "--model", str(model)]) == 8

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from genomix.schemas.scores import SAMPLE_SCORES, SCORE_FACTS, SCORE_MATCHES, SCORE_METADATA, SCORE_VERDICTS
+from genomix.variants.pca import project_store
 from genomix_cli.app import main
 from tests.genotype_store import random_calls, store_of
 
@@ -158,7 +161,17 @@ def test_refusals(cohort: Path, tmp_path: Path, capsys) -> None:
     haplotype.write_text(text.replace("-0.25\n", "-0.25\tTRUE\n", 1))
     (tmp_path / "nobody.txt").write_text("x1\n")
     (tmp_path / "some.txt").write_text("x1\n" + "\n".join(f"s{i}" for i in range(30)) + "\n")
+    (tmp_path / "a.txt").write_text("\n".join(f"s{i}" for i in range(30)) + "\n")
+    (tmp_path / "b.txt").write_text("\n".join(f"s{i}" for i in range(30, 60)) + "\n")
+    (tmp_path / "pcs.tsv").write_text("IID\tPC1\ns0\t0.1\ns1\tsecret\n")
     for arguments, code, words in (
+        (("-s", poor), 4, "lower --min-overlap (minimum_coverage in a study)"),
+        (("-s", file, "--keep", tmp_path / "b.txt", "--fit-samples", tmp_path / "a.txt"), 6, "--fit-samples names is"),
+        (("-s", file, "--pcs", tmp_path / "pcs.tsv", "--n-pcs", "1"), 4, "column PC1 holds something that is not"),
+        (("-s", file, "--pcs", tmp_path / "pcs.tsv", "--n-pcs", "1"), 4, "pcs.tsv:3"),
+        (("-s", file, "-o", tmp_path / "PGS1.tsv", "--details", tmp_path / "PGS1.tsv"), 8, "are the same file"),
+        (("-s", file, "--details", tmp_path / "s.json", "-o", tmp_path / "s.tsv"), 8, "json"),
+        (("-s", file, "-o", tmp_path / "pcs.tsv", "--pcs", tmp_path / "pcs.tsv"), 8, "that this run reads"),
         (("-s", tmp_path / "none.txt"), 3, "does not exist"),
         (("-s", poor), 4, "only 40 of the 140 variants of score POOR"),
         (("-s", scoring_file(tmp_path, "OLD", build="hg19")), 4, "GRCh37"),
@@ -166,14 +179,87 @@ def test_refusals(cohort: Path, tmp_path: Path, capsys) -> None:
         (("-s", haplotype, "--strict"), 4, "haplotype (1 such rows of 40)"),
         (("-s", file, "-o", tmp_path / "s.csv"), 8, ".parquet or .tsv"),
         (("-s", file, "--discovery-cohorts", "PGS9=none"), 8, "not understood"),
-        (("-s", file, "--keep", tmp_path / "nobody.txt"), 6, "no sample of --keep"),
-        (("-s", file, "--fit-samples", tmp_path / "some.txt", "--strict"), 15, "1 of 31 samples of --fit-samples"),
+        (("-s", file, "--keep", tmp_path / "nobody.txt"), 6, "that --keep names is in calls"),
+        (
+            ("-s", file, "--fit-samples", tmp_path / "some.txt", "--strict"),
+            15,
+            "1 of 31 listed samples are not in the genotypes (--fit-samples",
+        ),
         (("-s", file, "--pcs", "a", "--compute-pcs", "2"), 8, "exclude each other"),
         (("-s", file, "--reference-scores", "a"), 8, "need --pcs"),
         (("-s", file, "--min-overlap", "2"), 2, "--min-overlap"),
         ((), 2, "--score-file"),
     ):
         assert run(*arguments) == code, arguments
-        assert words in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert words in said
+        assert "secret" not in said
     assert run("-s", poor, "--min-overlap", "0.2") == 0
     assert run("-s", haplotype) == 0
+
+
+def test_scores_without_imputation_lack_no_frequency(cohort: Path, tmp_path: Path, capsys) -> None:
+    command = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "--missing", "none", "--strict"]
+    assert main([*command, "--json", "-q"]) == 0
+    said = capsys.readouterr()
+    assert "allele frequency" not in said.err
+    assert json.loads(said.out)["scores"][0]["n_without_frequency"] is None
+
+
+def test_a_build_that_is_not_known_is_told(calls: np.ndarray, tmp_path: Path, capsys) -> None:
+    store = store_of(tmp_path, calls, variants=VARIANTS, build=None)
+    command = ["variants", "score", str(store.prefix), "-s", str(scoring_file(tmp_path)), "-q"]
+    assert main(command) == 0
+    assert "positions of GRCh38, and the build of the genotypes is unknown" in capsys.readouterr().err
+    assert main([*command, "--strict"]) == 15
+    capsys.readouterr()
+    assert main(["variants", "score", str(store.prefix), "-s", str(scoring_file(tmp_path, build="NR")), "-q"]) == 0
+    assert "is unknown" not in capsys.readouterr().err
+
+
+def test_wide_tables_give_a_score_of_each_column(cohort: Path, tmp_path: Path, capsys) -> None:
+    head = "chr pos A1 A2 BMI LDL note"
+    rows = [f"{c} {p} G A {weight(i)!r} {0.5 + i!r} x" for i, (c, p, _, _) in enumerate(VARIANTS[:40])]
+    (tmp_path / "wide.txt").write_text("\n".join([head, *rows]) + "\n")
+    out = tmp_path / "w.parquet"
+    command = ["variants", "score", str(cohort), "-s", str(tmp_path / "wide.txt"), "-o", str(out), "-q"]
+    assert main([*command, "--score-columns", "BMI, LDL"]) == 0
+    wide = pl.read_parquet(out)
+    one = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "-o", str(tmp_path / "o.parquet"), "-q"]
+    assert main(one) == 0
+    assert wide["BMI_sum"].to_list() == pl.read_parquet(tmp_path / "o.parquet")["PGS1_sum"].to_list()
+    assert "LDL_sum" in wide.columns
+    for columns, code in (("BMI,HDL", 8), ("BMI,BMI", 8), ("note", 4)):
+        assert main([*command, "--score-columns", columns]) == code
+    assert "HDL" in capsys.readouterr().err
+
+
+def test_z_scores_do_not_depend_on_who_else_is_scored(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_company(*arguments: Any, **options: Any) -> np.ndarray:
+        """A matrix product whose last bits depend on its size."""
+        found = project_store(*arguments, **options)
+        return found + 1e-7 * len(found)
+
+    monkeypatch.setattr("genomix.variants.score_ancestry.project_store", by_company)
+    (tmp_path / "fit.txt").write_text("\n".join(f"s{i}" for i in range(40)) + "\n")
+    (tmp_path / "keep.txt").write_text("\n".join(f"s{i}" for i in range(47)) + "\n")
+    command = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "--compute-pcs", "2", "-q"]
+    command += ["--fit-samples", str(tmp_path / "fit.txt")]
+    assert main([*command, "-o", str(tmp_path / "all.parquet")]) == 0
+    assert main([*command, "-o", str(tmp_path / "some.parquet"), "--keep", str(tmp_path / "keep.txt")]) == 0
+    everyone, some = pl.read_parquet(tmp_path / "all.parquet"), pl.read_parquet(tmp_path / "some.parquet")
+    assert everyone[:47].equals(some)
+
+
+def test_what_is_written_is_what_the_schemas_say(cohort: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.parquet"
+    command = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "--compute-pcs", "2", "-q"]
+    assert main([*command, "-o", str(out), "--details", str(tmp_path / "d.parquet")]) == 0
+    assert pl.read_parquet(out).columns == [n.replace("<score>", "PGS1") for n in SAMPLE_SCORES.names]
+    for name, schema in (("s.matches.parquet", SCORE_MATCHES), ("d.parquet", SCORE_VERDICTS)):
+        assert pl.read_parquet(tmp_path / name).columns == schema.names
+    facts = json.loads((tmp_path / "s.json").read_text())
+    assert sorted(facts) == sorted(SCORE_METADATA.names)
+    assert sorted(facts["scores"][0]) == sorted(SCORE_FACTS.names)

@@ -3,15 +3,16 @@
 Options
 -------
 annotation: VCF or BCF with VEP's CSQ, snpEff's ANN or bcftools' BCSQ (or a frame of schema ANNOTATIONS); info_key where
-it has several. genes: instead of it a BED of gene intervals. masks: list of ``{"name", "consequences",
-"max_frequency", "confident"}`` or of words such as ``"missense+lof"`` (default: ``lof`` and ``missense+lof``; with
-``genes``: ``all``). max_frequency: of masks that name none (default 0.01). transcripts: ``any`` (default),
-``canonical``, ``mane`` or ``worst``. collapse: ``count`` (default), ``carrier``, ``max`` or ``weighted``. weights:
-``none`` (default), ``beta``, ``madsen-browning``, or a table with a column ``weight``. missing: a missing call counts
-as ``reference`` (default) or ``mean``. counted: copies of ``alt`` (default) or of the ``minor`` allele. frequencies: a
-table with ``frequency``; by default they are learned. only_genes: genes to use (default: all). min_carriers: smallest
-number of training people who carry (default 1). quality: ``kept`` variants only (default) or ``all``; a quality
-threshold on the minor allele frequency removes the very variants that a burden is made of.
+it has several. genes: instead of it a BED of gene intervals. masks: list of ``{"name", "consequences", "max_frequency",
+"confident"}`` or of words such as ``"missense+lof"`` (default: ``lof`` and ``missense+lof``; with ``genes``: ``all``).
+max_frequency: of masks that name none (default 0.01). transcripts: ``any`` (default), ``canonical``, ``mane`` or
+``worst``. collapse: ``count``, ``carrier``, ``max`` or ``weighted`` (default: ``weighted`` with weights, else
+``count``). weights: ``none`` (default), ``beta``, ``madsen-browning``, or a table with a column ``weight``. Hard calls
+are counted, never dosages. missing: a missing call counts as ``reference`` (default) or ``mean``. counted: copies of
+``alt`` (default) or of the ``minor`` allele. frequencies: a table with ``frequency``; by default they are learned.
+only_genes: genes to use (default: all). min_carriers: smallest number of training people who carry (default 1).
+quality: ``kept`` variants only (default) or ``all``; a quality threshold on the minor allele frequency removes the very
+variants that a burden is made of.
 
 Learned from training people: frequencies (hence which variants a mask admits), weights, and which columns have enough
 carriers. No label is ever seen. A variant that the store lacks counts as not called; a person without genotypes is
@@ -23,9 +24,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError, InputNotFoundError
@@ -43,10 +45,20 @@ from genomix.features.genotypes import (
 )
 from genomix.features.matrix import FeatureBlock, RowArray
 from genomix.io.annotation import Annotation, read_annotation, read_gene_bed
+from genomix.io.contigs import ploidy_classes
 from genomix.io.tables import read_table
 from genomix.schemas.burden import ANNOTATIONS
 from genomix.variants.burden import WEIGHTS, BurdenOptions, BurdenSet, collapse_sets, make_sets, set_keys
-from genomix.variants.gene_masks import ANY_VARIANT, make_mask, match_genes, select_variants
+from genomix.variants.burden_copies import PeopleCopies, VariantCopies
+from genomix.variants.gene_masks import (
+    ANY_VARIANT,
+    Mask,
+    check_intervals,
+    check_mask_words,
+    make_mask,
+    match_genes,
+    select_variants,
+)
 
 DEFAULTS: dict[str, Any] = {
     "annotation": None,
@@ -55,7 +67,7 @@ DEFAULTS: dict[str, Any] = {
     "masks": None,
     "max_frequency": 0.01,
     "transcripts": "any",
-    "collapse": "count",
+    "collapse": None,
     "weights": "none",
     "missing": "reference",
     "counted": "alt",
@@ -84,6 +96,7 @@ class BurdenFamily:
         """Return no columns: which variants a mask admits depends on the training people's frequencies."""
         chosen = with_defaults(self.name, options, DEFAULTS)
         genotypes_of(inputs)
+        check_options(options)
         _burden_options(chosen)
         return empty_rows(inputs)
 
@@ -118,15 +131,76 @@ class BurdenFamily:
         store, sample_of_row = genotypes_of(inputs)
         samples = linked_samples(sample_of_row)
         sets, absent = _sets_of(store, learned["columns"])
-        matrix = collapse_sets(store, sets, collapse=chosen["collapse"], missing=chosen["missing"], samples=samples)
+        asked = _burden_options(chosen)
+        matrix = collapse_sets(store, sets, collapse=asked.collapsed, missing=asked.missing, samples=samples)
         values = matrix.values.astype(np.float64)
-        if chosen["missing"] == "mean":
-            values += absent
+        if asked.missing == "mean":
+            values += absent.everyone + PeopleCopies.of(store, samples).male[:, None] * absent.men
         rows = onto_rows(values, samples, sample_of_row).astype(np.float32)
-        return FeatureBlock(rows, _columns(learned["columns"], chosen["collapse"]))
+        return FeatureBlock(rows, _columns(learned["columns"], asked.collapsed))
 
 
 FAMILY = BurdenFamily()
+
+
+def check_options(options: Options) -> None:
+    """Find what is wrong with options before anything but a frame given in them is read.
+
+    A mask of a study names classes (``lof``) and Sequence Ontology terms; a label of its own only where the annotation
+    is a frame that holds it.
+
+    Raises
+    ------
+    ConfigError: for unknown options, no source of genes or two, wrong words in masks, impossible combinations.
+    """
+    chosen = with_defaults(FAMILY.name, options, DEFAULTS)
+    masks = _masks(chosen)
+    if chosen["annotation"] is None:
+        check_intervals(masks)
+        for name in ("info_key", "transcripts"):
+            if chosen[name] != DEFAULTS[name]:
+                raise ConfigError(f"burden: {name} = {chosen[name]!r} needs an annotation, not genes")
+    else:
+        given = chosen["annotation"]
+        labels = given["consequence"].unique().sort().to_list() if isinstance(given, pl.DataFrame) else []
+        check_mask_words(masks, labels)
+    if isinstance(chosen["min_carriers"], bool) or int(chosen["min_carriers"]) < 0:
+        raise ConfigError(f"burden: min_carriers = {chosen['min_carriers']!r}", hint="a whole number, at least 0")
+    if isinstance(chosen["weights"], str) and chosen["weights"] not in WEIGHTS and not Path(chosen["weights"]).suffix:
+        raise ConfigError(
+            f"burden: weights = {chosen['weights']!r} is neither a rule nor a file",
+            hint=", ".join(WEIGHTS) + ", or a table's path",
+        )
+    # The table itself is read later; that there is one decides how to collapse.
+    weights = chosen["weights"]
+    is_rule = isinstance(weights, str) and weights in WEIGHTS
+    _options_of(chosen, masks, weights if is_rule else pl.DataFrame(), None)
+
+
+def largest_frequency(options: Options) -> float:
+    """Return the largest frequency that any mask of the options admits: 1 where one has no bound."""
+    limits = [m.max_frequency for m in _masks(with_defaults(FAMILY.name, options, DEFAULTS))]
+    return max(1.0 if limit is None else float(limit) for limit in limits)
+
+
+def warn_rare(max_frequency: float, qc_maf: float) -> str | None:
+    """Return a warning where quality control leaves no variant that is rare enough, else None.
+
+    Parameters
+    ----------
+    max_frequency: largest frequency of the masks (:func:`largest_frequency`).
+    qc_maf: smallest minor allele frequency that quality control keeps; it only counts with ``quality = "kept"``.
+
+    >>> warn_rare(0.05, 0.01) is None
+    True
+    """
+    if qc_maf < max_frequency or qc_maf <= 0:
+        return None
+    return (
+        f"burden: quality control keeps variants with a minor allele frequency from {qc_maf:g} on, and masks admit "
+        f'frequencies up to {max_frequency:g}: no burden is left; set burden quality = "all", a lower threshold, or a '
+        "larger max_frequency"
+    )
 
 
 def column_variants(learned: Mapping[str, Any]) -> pl.DataFrame:
@@ -170,18 +244,31 @@ def _columns(columns: list[Mapping[str, Any]], collapse: str) -> pl.DataFrame:
     return column_table(FAMILY.name, FAMILY.rung, rows)
 
 
-def _sets_of(store: Any, columns: list[Mapping[str, Any]]) -> tuple[list[BurdenSet], np.ndarray[Any, Any]]:
-    """The learned sets in this store, and what the variants that it lacks would add as means."""
+class _Absent(NamedTuple):
+    """What the variants that a store lacks would add as means to each column: for everyone, and for men besides."""
+
+    everyone: npt.NDArray[np.float64]
+    men: npt.NDArray[np.float64]
+
+
+def _sets_of(store: Any, columns: list[Mapping[str, Any]]) -> tuple[list[BurdenSet], _Absent]:
+    """The learned sets in this store, and what the variants that it lacks would add."""
     keys = sorted({key for column in columns for key in column["variants"]})
     row_of = dict(zip(keys, rows_of_keys(store, keys).tolist(), strict=True))
-    sets, absent = [], np.zeros(len(columns))
+    places = [key.split(":", 2) for key in keys]
+    classes = ploidy_classes([p[0] for p in places], [int(p[1]) for p in places], store.build)
+    carried = VariantCopies.of_classes(classes)
+    place = {key: i for i, key in enumerate(keys)}
+    sets, absent = [], _Absent(np.zeros(len(columns)), np.zeros(len(columns)))
     for number, column in enumerate(columns):
         rows = np.array([row_of[k] for k in column["variants"]], dtype=np.int64)
         frequencies, weights = np.asarray(column["frequencies"]), np.asarray(column["weights"])
         flipped = np.asarray(column["flipped"], dtype=np.bool_)
         here = rows >= 0
-        counted = np.where(flipped, 1 - frequencies, frequencies)
-        absent[number] = float((2 * counted * weights)[~here].sum())
+        own = carried.taken(np.array([place[k] for k in column["variants"]], dtype=np.int64))
+        added = own.most * np.where(flipped, 1 - frequencies, frequencies) * weights
+        absent.everyone[number] = float(added[~here & ~own.on_y].sum())
+        absent.men[number] = float(added[~here & own.on_y].sum())
         order = np.argsort(rows[here], kind="stable")
         at = np.flatnonzero(here)[order]
         one = BurdenSet(column["gene"], column["mask"], rows[at], frequencies[at], weights[at], flipped[at])
@@ -189,18 +276,28 @@ def _sets_of(store: Any, columns: list[Mapping[str, Any]]) -> tuple[list[BurdenS
     return sets, absent
 
 
-def _burden_options(options: Mapping[str, Any]) -> BurdenOptions:
+def _masks(options: Mapping[str, Any]) -> tuple[Mask, ...]:
     if (options["annotation"] is None) == (options["genes"] is None):
         raise ConfigError("burden needs either an annotation or genes", hint='annotation = "annotated.vcf.gz"')
-    if options["quality"] not in ("kept", "all"):
-        raise ConfigError(f"burden quality = {options['quality']!r}", hint="kept or all")
     default = [ANY_VARIANT] if options["genes"] is not None else ["lof", "missense+lof"]
-    masks = tuple(make_mask(entry, options["max_frequency"]) for entry in options["masks"] or default)
+    return tuple(make_mask(entry, options["max_frequency"]) for entry in options["masks"] or default)
+
+
+def _burden_options(options: Mapping[str, Any]) -> BurdenOptions:
+    masks = _masks(options)
     weights, frequencies = options["weights"], options["frequencies"]
     if not isinstance(weights, pl.DataFrame) and weights not in WEIGHTS:
         weights = read_table(Path(weights), text=("contig", "variant_id", "ref", "alt"))
     if frequencies is not None and not isinstance(frequencies, pl.DataFrame):
         frequencies = read_table(Path(frequencies), text=("contig", "variant_id", "ref", "alt"))
+    return _options_of(options, masks, weights, frequencies)
+
+
+def _options_of(
+    options: Mapping[str, Any], masks: tuple[Mask, ...], weights: str | pl.DataFrame, frequencies: pl.DataFrame | None
+) -> BurdenOptions:
+    if options["quality"] not in ("kept", "all"):
+        raise ConfigError(f"burden quality = {options['quality']!r}", hint="kept or all")
     return BurdenOptions(
         masks, transcripts=options["transcripts"], collapse=options["collapse"], weights=weights,
         missing=options["missing"], counted=options["counted"], frequencies=frequencies,

@@ -13,7 +13,7 @@ import pytest
 
 from genomix.device import CPU
 from genomix.errors import ConfigError, InputNotFoundError
-from genomix.features.families.burden import FAMILY, column_variants
+from genomix.features.families.burden import FAMILY, check_options, column_variants, largest_frequency, warn_rare
 from genomix.features.family import FeatureInputs
 from genomix.features.matrix import FeatureBlock
 from tests.genotype_store import store_of
@@ -178,3 +178,90 @@ def test_impossible_options(inputs: FeatureInputs, annotated: Path, tmp_path: Pa
     options = {"annotation": str(tmp_path / "none.vcf")}
     with pytest.raises(InputNotFoundError):
         FAMILY.fit(FAMILY.compute(inputs, options), inputs, options, np.arange(10))
+
+
+def test_weights_alone_say_how_to_collapse(inputs: FeatureInputs, annotated: Path) -> None:
+    options = {"annotation": str(annotated), "weights": "beta", "max_frequency": 0.2}
+    _, block = run(inputs, options)
+    _, told = run(inputs, {**options, "collapse": "weighted"})
+    assert block.values.tobytes() == told.values.tobytes()
+    assert block.columns.equals(told.columns)
+    assert block.columns["unit"][0] == "weight"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"annotation": "a.vcf", "masks": ["misense"]}, "'misense' is no consequence"),
+        ({"annotation": "a.vcf", "masks": [{"consequences": "lof+misense"}]}, "'misense' is no consequence"),
+        ({"masks": ["lof"]}, "either an annotation or genes"),
+        ({"annotation": "a.vcf", "genes": "g.bed"}, "either an annotation or genes"),
+        ({"annotation": "a.vcf", "mask": ["lof"]}, "no option 'mask'"),
+        ({"annotation": "a.vcf", "masks": [{"name": "m"}]}, "needs consequences"),
+        ({"annotation": "a.vcf", "masks": ["lof", "lof"]}, "a name of its own"),
+        ({"annotation": "a.vcf", "weights": "beta", "collapse": "count"}, "belong together"),
+        ({"annotation": "a.vcf", "collapse": "weighted"}, "belong together"),
+        ({"annotation": "a.vcf", "missing": "mean", "collapse": "carrier"}, "has no meaning"),
+        ({"annotation": "a.vcf", "weights": "betta"}, "neither a rule nor a file"),
+        ({"annotation": "a.vcf", "max_frequency": 1.5}, "is not in"),
+        ({"annotation": "a.vcf", "min_carriers": -1}, "min_carriers"),
+        ({"annotation": "a.vcf", "quality": "best"}, "quality"),
+        ({"genes": "g.bed", "masks": ["lof"]}, "say no consequence"),
+        ({"genes": "g.bed", "transcripts": "mane"}, "needs an annotation"),
+    ],
+)
+def test_options_are_judged_without_reading_anything(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_options(options)
+
+
+def test_options_that_are_right_pass() -> None:
+    for options in (
+        {"annotation": "a.vcf"}, {"genes": "g.bed"}, {"genes": "g.bed", "masks": ["all"]},
+        {"annotation": "a.vcf", "weights": "beta"}, {"annotation": "a.vcf", "weights": Path("w.tsv")},
+        {"annotation": "a.vcf", "masks": ["missense+lof", "stop_lost"]},
+    ):  # fmt: skip
+        check_options(options)
+
+
+def test_quality_control_that_leaves_nothing_rare_is_told() -> None:
+    options = {"annotation": "a.vcf", "masks": ["lof", {"consequences": "missense", "max_frequency": 0.03}]}
+    assert largest_frequency(options) == 0.03
+    assert warn_rare(0.03, 0.02) is None
+    assert warn_rare(0.03, 0.0) is None
+    for threshold in (0.03, 0.05):
+        told = warn_rare(0.03, threshold)
+        assert told is not None
+        assert "no burden is left" in told
+    assert largest_frequency({"annotation": "a", "masks": [{"consequences": "lof", "max_frequency": None}]}) == 1.0
+
+
+@pytest.mark.parametrize("missing", ["reference", "mean"])
+def test_absent_variants_on_y_and_mt_count_one_copy(
+    calls: np.ndarray, annotated: Path, tmp_path: Path, missing: str
+) -> None:
+    """As if those variants had not been called in anyone, in men and women."""
+    places = [("Y", 5_000_000, "A", "G"), ("MT", 100, "A", "G"), *VARIANTS[2:]]
+    told = ANNOTATED.replace("chr1\t100", "chrY\t5000000").replace("chr1\t110", "chrM\t100")
+    annotated.write_text(told)
+    own = calls.copy()
+    own[:2] = 2 * (own[:2] > 0)
+    men = [1, 2] * (N // 2)
+    uncalled = own.copy()
+    uncalled[:2] = -9
+    sources = (own, places), (uncalled, places), (own[2:], places[2:])
+    blocks = []
+    options = {"annotation": str(annotated), "masks": ["missense+lof"], "max_frequency": 0.5, "missing": missing}
+    learned: Any = None
+    for number, (found, variants) in enumerate(sources):
+        (tmp_path / str(number)).mkdir()
+        store = store_of(tmp_path / str(number), found, variants=variants, sex=men)
+        one = FeatureInputs(
+            pl.DataFrame({"row": np.arange(N), "subject_id": np.arange(N)}), CPU, genotypes=store,
+            sample_of_row=np.arange(N), variant_keep=np.arange(store.n_variants), unrelated=np.ones(N, dtype=bool),
+        )  # fmt: skip
+        block = FAMILY.compute(one, options)
+        learned = FAMILY.fit(block, one, options, np.arange(N)) if number == 0 else learned
+        blocks.append(FAMILY.apply(block, one, options, learned).values)
+    assert not np.array_equal(blocks[0], blocks[1])
+    np.testing.assert_allclose(blocks[1], blocks[2], rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,7 @@ def test_assemble_selects_anew_in_each_fold(store: GenotypeStore, labels: np.nda
         ({"by": "luck"}, "select by 'luck'"),
         ({"by": "association", "q": 1}, "no option 'q'"),
         ({"by": "association", "p": 0}, "p = 0"),
+        ({"by": "association", "min_variants": 5, "max_variants": 3}, "min_variants = 5, max_variants = 3"),
     ],
 )
 def test_wrong_options(store: GenotypeStore, labels: np.ndarray, select: dict[str, Any], words: str) -> None:
@@ -140,3 +142,13 @@ def test_without_labels_it_refuses(store: GenotypeStore) -> None:
     inputs = replace(inputs_of(store), training_target=None)
     with pytest.raises(ConfigError, match="needs the training rows' labels"):
         DOSAGES.fit(DOSAGES.compute(inputs, OPTIONS), inputs, OPTIONS, TRAINING)
+
+
+def test_a_variant_that_no_training_person_has_a_call_for_is_not_chosen(
+    calls: np.ndarray, labels: np.ndarray, tmp_path: Path
+) -> None:
+    gone = calls.copy()
+    gone[3, :140] = -9
+    store = store_of(tmp_path, gone, variants=VARIANTS)
+    everything = {"select": {"by": "association", "p": 1.0, "clump_r2": None}}
+    assert chosen(store, labels, TRAINING, everything) == set(range(M)) - {3}

@@ -213,7 +213,7 @@ def test_progress_counts_all_records(tmp_path: Path) -> None:
         ("chr1 1 . A C . . . GT 0/0 0/Q", "a b", r"cannot be parsed.*a\.vcf:7"),
         ("chr1 1 . A C . . . GT 0/0 0/0\n\nchr1 2 . A C . . . GT 0/0 0/0", "a b", r"empty line.*a\.vcf:8"),
         ("chr1 248956423 . A C . . . GT 0/0 0/0", "a b", "beyond its end in GRCh38"),
-        ("chr1 1 . A <DEL> . . . GT 0/0 0/0", "a b", "no record has an ALT"),
+        ("chr1 1 . A <DEL> . . . GT 0/0 0/0", "a b", "no record is left to write: 1 symbolic ALT only"),
     ],
 )
 def test_malformed_input_is_refused_with_its_line(tmp_path: Path, records: str, samples: str, message: str) -> None:

@@ -11,6 +11,7 @@ from genomix.errors import ConfigError, FormatError, InputNotFoundError, LinkErr
 from genomix.io.sample_tables import (
     choose_samples,
     family_identifiers,
+    merge_samples,
     read_sample_info,
     read_sample_list,
 )
@@ -52,10 +53,22 @@ def test_identifiers_that_do_not_split(name: str) -> None:
 
 
 def test_identifiers_that_collide_after_the_split() -> None:
-    with pytest.raises(FormatError, match="same identifier"):
+    with pytest.raises(FormatError, match="different families have the same IID"):
         family_identifiers(samples("f1_a", "f2_a"), double_id=False, delimiter="_", where="x.vcf")
     with pytest.raises(ConfigError, match="at once"):
         family_identifiers(samples("a_b"), double_id=True, delimiter="_", where="x.vcf")
+
+
+def test_a_table_does_not_erase_what_the_source_knew() -> None:
+    source = pl.DataFrame(
+        {"sample_id": ["a", "b", "c"], "sex": [1, 2, 0], "FID": ["f", "g", "h"], "lab": ["x", "y", None]},
+        schema={"sample_id": pl.String, "sex": pl.Int8, "FID": pl.String, "lab": pl.String},
+    )
+    table = pl.DataFrame({"sample_id": ["c", "a"], "sex": [2, 0], "lab": ["z", None], "town": ["Bern", None]})
+    merged = merge_samples(source, table)
+    assert merged.select("sample_id", "sex", "FID", "lab", "town").rows() == [
+        ("a", 1, "f", "x", None), ("b", 2, "g", "y", None), ("c", 2, "h", "z", "Bern")
+    ]  # fmt: skip
 
 
 def test_sample_list_reads_plink_forms(tmp_path: Path) -> None:

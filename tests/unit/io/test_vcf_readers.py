@@ -83,7 +83,7 @@ def test_compact_codes(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_dosage_fields(tmp_path: Path, reader: str, field: str, dosages: list[list[float | None]] | None) -> None:
     path = vcf(tmp_path / "a.vcf", "\n".join((
-        record(1, "0/1:0.5:0.5,0.25,0.25 0/0:.:. 0/0:1 1/1", keys="GT:DS:GP"), record(2, "0.25 . 2.5 2", keys="DS"),
+        record(1, "0/1:0.5:0.5,0.25,0.25 0/0:.:. 0/0:1 1/1", keys="GT:DS:GP"), record(2, "0.25 . . 2", keys="DS"),
     )))  # fmt: skip
     block = read_all(path, reader=reader, dosage_field=field)
     assert block is not None
@@ -95,6 +95,36 @@ def test_dosage_fields(tmp_path: Path, reader: str, field: str, dosages: list[li
     assert block.dosages is not None
     expected = np.array([[np.nan if v is None else v for v in row] for row in dosages], dtype=np.float32)
     np.testing.assert_array_equal(block.dosages, expected)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("field", "keys", "calls", "dosages"),
+    [
+        ("DS", "GT:DS", "1:0.9 0:0.1 0/1:1.2 .:.", [1.8, 0.2, 1.2, None]),
+        ("GP", "GT:GP", "1:0.1,0.9 0:1,0 0/1:0,0.8,0.2 0/0:0,0,0", [1.8, 0, 1.2, None]),
+        ("DS", "DS", "2.004 -0.002 . 0", [2, 0, None, 0]),  # rounding of the writer
+    ],
+)
+def test_dosages_are_copies_of_two(
+    tmp_path: Path, reader: str, field: str, keys: str, calls: str, dosages: list[float | None]
+) -> None:
+    block = read_all(vcf(tmp_path / "a.vcf", record(1, calls, keys=keys)), reader=reader, dosage_field=field)
+    assert block is not None
+    assert block.dosages is not None
+    expected = np.array([np.nan if v is None else v for v in dosages], dtype=np.float32)
+    np.testing.assert_allclose(block.dosages[0], expected, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [("DS", "1/1:2.3"), ("DS", "1/1:-0.2"), ("DS", "1:1.2"), ("GP", "0/1:0.5,0.1,0.1"), ("GP", "1:2,0")],
+)
+def test_what_is_no_dosage_is_refused(tmp_path: Path, reader: str, field: str, bad: str) -> None:
+    path = vcf(tmp_path / "a.vcf", record(1, f"0/0:. {bad} 0/0:. 0/0:.", keys=f"GT:{field}"))
+    with pytest.raises(FormatError, match=rf"{field} is no .*sample no. 2.*a.vcf:\d+.*--dosage GT"):
+        read_all(path, reader=reader, dosage_field=field)
 
 
 @BOTH

@@ -81,7 +81,7 @@ def test_outliers_are_far_from_the_fitted_of_their_label() -> None:
     fitted = np.arange(200) % 2 == 1
     ids = pl.Series([f"s{i}" for i in range(200)])
     labels = ["a"] * 100 + ["b"] * 100
-    frame = component_scores(ids, scores, fitted, labels=labels)
+    frame = component_scores(ids, scores, fitted, labels=labels, judge_projected=True)
     assert np.flatnonzero(frame["is_outlier"]).tolist() == [3]
     assert frame.columns == ["sample_id", "fitted", "distance", "is_outlier", "pc_1", "pc_2"]
     assert np.isnan(mahalanobis(scores, fitted & (np.arange(200) < 8))).all()  # too few to know their spread

@@ -301,3 +301,63 @@ def test_memory_holds_blocks_not_the_file(
     table = associate(store, people[0], options=ALL, block_size=4).table
     assert widest == 4
     assert ASSOCIATION.validate(table).height == 4 * M
+
+
+def test_a_variant_without_a_call_keeps_its_row_with_the_reason(tmp_path: Path) -> None:
+    calls = random_calls(6, 40, seed=8, missing=0.0)
+    calls[2] = -9
+    calls[4, 3:] = -9
+    store = store_of(tmp_path, calls)
+    rng = np.random.default_rng(9)
+    names = [f"s{i}" for i in range(40)]
+    values = pl.DataFrame({"sample_id": names, "q": rng.normal(size=40), "cc": rng.integers(0, 2, 40).astype(float)})
+    others = pl.DataFrame({"sample_id": names, "age": rng.normal(size=40), "bmi": rng.normal(size=40)})
+    table = associate(
+        store, PhenotypeTable(values, {"q": "quantitative", "cc": "binary"}), covariates=others, options=ALL
+    ).table
+    for at in (2, 4):
+        part = table.filter(pl.col("variant_id") == store.variants["variant_id"][at])
+        assert part["errcode"].to_list() == ["SAMPLE_CT<=PREDICTOR_CT"] * 2
+        assert part["beta"].null_count() == part["p"].null_count() == 2
+    assert set(table.filter(pl.col("phenotype") == "q")["errcode"]) == {TESTED, "SAMPLE_CT<=PREDICTOR_CT"}
+
+
+def test_covariates_that_are_nearly_copies_are_refused_by_name(store: GenotypeStore) -> None:
+    rng = np.random.default_rng(3)
+    names = [f"s{i}" for i in range(N)]
+    a, c = rng.normal(size=N), rng.normal(size=N)
+    traits = PhenotypeTable(pl.DataFrame({"sample_id": names, "q": rng.normal(size=N)}), {"q": "quantitative"})
+    near = pl.DataFrame({"sample_id": names, "A": a, "B": (2 * a + 1).round(5)})
+    with pytest.raises(ConfigError, match=r"covariates A and B .*CORR_TOO_HIGH"):
+        associate(store, traits, covariates=near)
+    summed = pl.DataFrame({"sample_id": names, "A": a, "C": c, "S": a + c + 0.05 * rng.normal(size=N)})
+    with pytest.raises(ConfigError, match=r"covariate S .*VIF_TOO_HIGH"):
+        associate(store, traits, covariates=summed)
+    wide = AssociationOptions(max_vif=1e7)
+    assert associate(store, traits, covariates=summed, options=wide).summary["phenotypes"]["q"]["tested"] > 0
+
+
+def test_a_rare_first_category_does_not_inflate_the_others(store: GenotypeStore) -> None:
+    """Beside a reference level of one person, 60 and 59 others' indicators would have a factor of about 60."""
+    rng = np.random.default_rng(3)
+    names = [f"s{i}" for i in range(N)]
+    traits = PhenotypeTable(pl.DataFrame({"sample_id": names, "q": rng.normal(size=N)}), {"q": "quantitative"})
+    site = ["A", *(["B", "C"] * N)[: N - 1]]
+    covariates = pl.DataFrame({"sample_id": names, "site": site})
+    few = AssociationOptions(max_vif=10)
+    assert associate(store, traits, covariates=covariates, options=few).summary["phenotypes"]["q"]["tested"] > 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_vif": -1.0},
+        {"max_vif": float("nan")},
+        {"max_correlation": 1.5},
+        {"firth_p": -0.1},
+        {"min_allele_count": -1},
+    ],
+)
+def test_options_out_of_range(given: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(given))):
+        AssociationOptions(**given)  # type: ignore[arg-type]  # wrong on purpose

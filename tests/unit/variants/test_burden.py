@@ -298,7 +298,7 @@ def test_only_allowed_variants_are_used(store: GenotypeStore) -> None:
     [
         ({"transcripts": "best"}, "transcripts = 'best'"),
         ({"collapse": "mean"}, "collapse = 'mean'"),
-        ({"weights": "beta"}, "belong together"),
+        ({"weights": "beta", "collapse": "count"}, "belong together"),
         ({"collapse": "weighted"}, "belong together"),
         ({"weights": "gamma", "collapse": "weighted"}, "weights = 'gamma'"),
         ({"masks": ()}, "at least one mask"),

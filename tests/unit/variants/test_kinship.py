@@ -11,6 +11,7 @@ import pytest
 
 from genomix.errors import ConfigError
 from genomix.variants.kinship import (
+    bit_planes,
     degree_words,
     king_robust,
     king_robust_matrix,
@@ -132,10 +133,26 @@ def test_clusters_put_close_relatives_together() -> None:
 @pytest.mark.parametrize("missing", [0.0, 0.1])
 def test_comparing_bits_gives_the_very_same_numbers(missing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = random_calls(333, 41, seed=9, missing=missing)
+    calls[:, 5:9] = np.where(calls[:, 5:9] < 0, 0, calls[:, 5:9])  # some without a missing call among others with
     products = king_robust(calls, minimum=-9.0, tile=16)
+    close = king_robust(calls, minimum=0.05, tile=16)
+    assert 0 < close.height < products.height
     monkeypatch.setattr("genomix.variants.kinship._MANY_PAIRS", 1)
-    for tile in (16, 64):
+    for tile in (16, 64, None):
         assert king_robust(calls, minimum=-9.0, tile=tile).equals(products)
+        assert king_robust(calls, minimum=0.05, tile=tile).equals(close)
+
+
+@pytest.mark.parametrize("n_variants", [1, 64, 130])
+def test_bits_are_the_calls(n_variants: int) -> None:
+    calls = random_calls(n_variants, 7, seed=3, missing=0.3)
+    planes = bit_planes(calls)
+    assert planes.shape == (3, 7, -(-n_variants // 64))
+    for plane, copies in zip(planes, (1, 0, 2), strict=True):
+        for s in range(7):
+            bits = [int(plane[s, v // 64]) >> (v % 64) & 1 for v in range(64 * planes.shape[2])]
+            assert bits[:n_variants] == (calls[:, s] == copies).astype(int).tolist()
+            assert not any(bits[n_variants:])
 
 
 def test_named_pairs_say_their_degree_closest_first() -> None:

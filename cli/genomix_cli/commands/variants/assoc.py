@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +20,6 @@ from genomix_cli.options import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from genomix.io.loco import Offsets
     from genomix.io.plink import GenotypeStore
 
@@ -79,14 +78,25 @@ def assoc(
         str | None, typer.Option("--phenotype-name", help="Phenotypes to test, comma-separated; by default all.")
     ] = None,
     phenotype_kind: Annotated[
-        PhenotypeKind, typer.Option("--phenotype-kind", help="auto: only 1 and 2, or 0 and 1, is case-control.")
+        PhenotypeKind,
+        typer.Option(
+            "--phenotype-kind",
+            help="auto: a column of only 1 and 2 (2 a case; 0 is missing), or only 0 and 1 (1 a case), is "
+            "case-control; a count of 0, 1 and 2 needs quantitative.",
+        ),
     ] = PhenotypeKind.auto,
     missing_value: Annotated[
         str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
     ] = "-9",
-    covariates: Annotated[Path | None, typer.Option("--covariates", help="Table of covariates.")] = None,
+    covariates: Annotated[
+        Path | None, typer.Option("--covariates", help="Table of covariates, or PREFIX.components of variants pca.")
+    ] = None,
     covariate_names: Annotated[
-        str | None, typer.Option("--covariate-names", help="Covariates to use, comma-separated; by default all.")
+        str | None,
+        typer.Option(
+            "--covariate-names",
+            help="Covariates to use, comma-separated, spelt as in the table; by default all, of components only pc_*.",
+        ),
     ] = None,
     model: Annotated[
         ModelOption, typer.Option("--model", help="auto: logistic for case-control phenotypes, else linear.")
@@ -108,8 +118,12 @@ def assoc(
     min_allele_count: Annotated[
         float, typer.Option("--min-allele-count", min=0, help="Fewest copies of the rarer allele that are tested.")
     ] = 5.0,
-    max_vif: Annotated[float, typer.Option("--max-vif", help="Largest variance inflation factor.")] = 50.0,
-    max_corr: Annotated[float, typer.Option("--max-corr", help="Largest correlation with a covariate.")] = 0.999,
+    max_vif: Annotated[
+        float, typer.Option("--max-vif", min=1, help="Largest variance inflation factor, also among covariates.")
+    ] = 50.0,
+    max_corr: Annotated[
+        float, typer.Option("--max-corr", min=0, max=1, help="Largest correlation with, and among, covariates.")
+    ] = 0.999,
     sex_on_x: Annotated[
         bool, typer.Option("--sex-on-x/--no-sex-on-x", help="Sex as a covariate on X, where men have 0 or 2 copies.")
     ] = True,
@@ -118,13 +132,18 @@ def assoc(
         typer.Option("--offset", help="Predictions without the tested chromosome: regenie _pred.list, .loco, table."),
     ] = None,
     kinship: Annotated[
-        Path | None, typer.Option("--kinship", help="Pairs of genomix variants kinship; by default computed.")
+        Path | None,
+        typer.Option(
+            "--kinship", help="Pairs of genomix variants kinship, or PLINK 2's .kin0, by name; by default computed."
+        ),
     ] = None,
     allow_related: Annotated[
         bool, typer.Option("--allow-related", help="Test related samples without an offset.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Results as Parquet.")] = None,
-    tsv: Annotated[Path | None, typer.Option("--tsv", help="Results as TSV with PLINK 2's column names.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="All results: .parquet, .tsv or .tsv.gz.")] = None,
+    tsv: Annotated[
+        Path | None, typer.Option("--tsv", help="A .tsv or .tsv.gz per phenotype, PLINK 2's columns.")
+    ] = None,
     plots: Annotated[
         str | None, typer.Option("--plots", help="Prefix of Manhattan and QQ plots, .svg and .png.")
     ] = None,
@@ -139,7 +158,7 @@ def assoc(
 
     Related samples (kinship above 0.177) are refused unless --offset or --allow-related is given. A variant that cannot
     be tested keeps its row, with the reason in errcode. Exit codes: 7 for a phenotype that cannot be tested or related
-    samples, 8 for options that do not fit.
+    samples, 8 for options that do not fit, covariates that are nearly copies of each other included.
     """
     from genomix.errors import ConfigError
 
@@ -151,13 +170,23 @@ def assoc(
     from genomix.io.sample_tables import read_sample_info
     from genomix.variants.association import AssociationOptions
     from genomix_cli.console import print_json, say
+    from genomix_cli.genotype_samples import numbers_of
+    from genomix_cli.outputs import table_format
     from genomix_cli.progress import progress
 
+    if out is not None:
+        table_format(out)
+    if tsv is not None:
+        table_format(tsv, (".tsv", ".tsv.gz"))
     number = _missing_number(missing_value)
     traits = read_phenotypes(phenotype, _names(phenotype_name), kind=phenotype_kind.value, missing_value=number)
+    inputs = (genotypes, phenotype, covariates, offset, kinship, keep, sample_info)
+    _check_paths(out, tsv, plots, traits.names, inputs)
     table = None
     if covariates is not None:
-        table = read_covariates(covariates, _names(covariate_names), missing_value=number)
+        table = read_covariates(
+            covariates, _names(covariate_names), missing_value=number, report=lambda line: say(line, quiet=quiet)
+        )
     elif covariate_names:
         raise ConfigError("--covariate-names without --covariates")
     options = AssociationOptions(
@@ -175,7 +204,8 @@ def assoc(
         store = opened.store
         from genomix.variants.association import people_of, tested_samples
 
-        people = people_of(store, traits, covariates=table, offsets=_offsets(offset, store), samples=_kept(keep, store))
+        kept = None if keep is None else numbers_of(store, keep)
+        people = people_of(store, traits, covariates=table, offsets=_offsets(offset, store), samples=kept)
         summary: dict[str, Any] = {}
         if offset is None and not allow_related:
             summary["kinship"] = _check_related(store, tested_samples(people), kinship, quiet)
@@ -212,12 +242,31 @@ def _run(
     return run.summary
 
 
+def _check_paths(out: Path | None, tsv: Path | None, plots: str | None, names: list[str], inputs: Any) -> None:
+    """Refuse names that would overwrite an input, or one result with another."""
+    from genomix.io.association_files import result_paths
+    from genomix_cli.outputs import distinct_paths
+
+    outputs = result_paths(out, tsv, names)
+    for name in names if plots is not None else ():
+        for path in (f"{_plot_stem(str(plots), name, len(names))}.{end}" for end in _PLOTS):
+            outputs[f"plot {path}"] = Path(path)
+    distinct_paths(outputs, inputs)
+
+
+_PLOTS = ("manhattan.svg", "manhattan.png", "qq.svg", "qq.png")
+
+
+def _plot_stem(prefix: str, name: str, n_phenotypes: int) -> str:
+    return prefix if n_phenotypes == 1 else f"{prefix}.{name.replace('/', '_')}"
+
+
 def _write_plots(points: Any, prefix: str) -> None:
     from genomix.provenance import write_bytes
     from genomix.variants.association_plots import manhattan_svg_png, qq_svg_png
 
     for name, shown in points.items():
-        stem = prefix if len(points) == 1 else f"{prefix}.{name.replace('/', '_')}"
+        stem = _plot_stem(prefix, name, len(points))
         for kind, data in manhattan_svg_png(shown, name).items():
             write_bytes(Path(f"{stem}.manhattan.{kind}"), data)
         for kind, data in qq_svg_png(shown.minus_log10_p, name).items():
@@ -234,9 +283,12 @@ def _missing_number(text: str) -> float | None:
     if text.lower() == "none":
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ConfigError(f"--missing-value {text!r} is no number", hint="a number, or none") from None
+        number = float("nan")
+    if not math.isfinite(number):
+        raise ConfigError(f"--missing-value {text!r} is no number", hint="a number, or none")
+    return number
 
 
 def _offsets(path: Path | None, store: GenotypeStore) -> Offsets | None:
@@ -247,26 +299,21 @@ def _offsets(path: Path | None, store: GenotypeStore) -> Offsets | None:
     return read_offsets(path, store.samples["sample_id"].to_list())
 
 
-def _kept(path: Path | None, store: GenotypeStore) -> list[int] | None:
-    """Numbers of the samples that a --keep file names."""
-    if path is None:
-        return None
-    from genomix.errors import LabelError
-    from genomix.io.sample_tables import read_sample_list
-
-    wanted = set(read_sample_list(path))
-    kept = [i for i, name in enumerate(store.samples["sample_id"].to_list()) if name in wanted]
-    if not kept:
-        raise LabelError("no sample of the genotypes is in the --keep file", where=str(path))
-    return kept
-
-
 def _check_related(store: GenotypeStore, tested: Any, kinship: Path | None, quiet: bool) -> dict[str, Any]:
+    from genomix.io.kinship_tables import read_kinship
     from genomix.variants.assoc_relatives import find_relatives, refuse_relatives
+    from genomix.variants.relatives import FIRST_DEGREE
     from genomix_cli.console import say
 
-    pairs = None if kinship is None else _read_pairs(kinship, store)
-    found = find_relatives(store, tested, pairs=pairs)
+    listed = None
+    if kinship is not None:
+        listed = read_kinship(kinship, store.samples["sample_id"].to_list(), reaching=FIRST_DEGREE)
+        say(
+            f"{kinship.name}: {listed.n_found:,} of its {listed.n_named:,} samples are in the genotypes; "
+            "people whom it does not name are taken as unrelated",
+            quiet=quiet,
+        )
+    found = find_relatives(store, tested, pairs=None if listed is None else listed.pairs)
     refuse_relatives(found, len(tested))
     if found.pairs is None:
         say(
@@ -275,33 +322,6 @@ def _check_related(store: GenotypeStore, tested: Any, kinship: Path | None, quie
             quiet=quiet,
         )
     return {"related_pairs": found.pairs, "variants": found.n_variants}
-
-
-def _read_pairs(path: Path, store: GenotypeStore) -> pl.DataFrame:
-    """Pairs by sample number, or by sample identifier."""
-    import polars as pl
-
-    from genomix.errors import FormatError
-    from genomix.io.tables import read_table
-
-    frame = read_table(path)
-    if not {"sample_a", "sample_b", "kinship"} <= set(frame.columns):
-        raise FormatError("a kinship table has sample_a, sample_b and kinship", where=str(path))
-    frame = frame.select("sample_a", "sample_b", pl.col("kinship").cast(pl.Float64))
-    if frame.schema["sample_a"] == pl.String:
-        number = {name: i for i, name in enumerate(store.samples["sample_id"].to_list())}
-        frame = frame.with_columns(
-            pl.col(n).replace_strict(number, default=None, return_dtype=pl.Int64) for n in ("sample_a", "sample_b")
-        ).drop_nulls()
-    frame = frame.with_columns(pl.col("sample_a", "sample_b").cast(pl.Int64))
-    if (
-        frame.height
-        and not frame.select(
-            pl.all_horizontal(pl.col("sample_a", "sample_b").is_between(0, store.n_samples - 1)).all()
-        ).item()
-    ):
-        raise FormatError("the kinship table numbers samples that the genotypes lack", where=str(path))
-    return frame
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

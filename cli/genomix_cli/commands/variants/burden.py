@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genomix_cli.commands.variants.assoc import PhenotypeKind
 from genomix_cli.options import (
     BuildOption,
     GenotypesArgument,
@@ -20,10 +21,14 @@ from genomix_cli.options import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
     from genomix.io.annotation import Annotation
+    from genomix.io.plink import GenotypeStore
     from genomix.variants.burden import BurdenOptions, BurdenResult
+    from genomix.variants.burden_test import PeopleTested
 
 _EXAMPLE = """Examples:
 
@@ -134,6 +139,12 @@ def burden(
     phenotype_name: Annotated[
         str | None, typer.Option("--phenotype-name", help="Its column (default: the only one).")
     ] = None,
+    phenotype_kind: Annotated[
+        PhenotypeKind, typer.Option("--phenotype-kind", help="auto: only 1 and 2, or 0 and 1, is case-control.")
+    ] = PhenotypeKind.auto,
+    missing_value: Annotated[
+        str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
+    ] = "-9",
     covariates: Annotated[Path | None, typer.Option("--covariates", help="Table of covariates.")] = None,
     covariate_names: Annotated[
         str | None, typer.Option("--covariate-names", help="Its columns, comma-separated.")
@@ -141,6 +152,12 @@ def burden(
     offset: Annotated[
         Path | None, typer.Option("--offset", help="LOCO predictions: regenie's _pred.list or .loco, or a table.")
     ] = None,
+    kinship: Annotated[
+        Path | None, typer.Option("--kinship", help="Pairs of genomix variants kinship; by default computed.")
+    ] = None,
+    allow_related: Annotated[
+        bool, typer.Option("--allow-related", help="Test related samples without an offset.")
+    ] = False,
     model: Annotated[Model, typer.Option("--model", help="auto: logistic for two classes.")] = Model.auto,
     firth: Annotated[Firth, typer.Option("--firth", help="Penalised logistic fit.")] = Firth.fallback,
     test: Annotated[Test, typer.Option("--test", help="burden, or all: also SKAT and SKAT-O.")] = Test.burden,
@@ -154,19 +171,32 @@ def burden(
 ) -> None:
     """Write one number per sample, gene and mask; beside it TABLE.genes, .variants, .tests and .counts.json.
 
-    Genes without a qualifying variant are listed in TABLE.genes with the reason. Only --offset accounts for relatives.
+    Hard calls are counted, also where there are dosages. Genes without a qualifying variant are listed in TABLE.genes
+    with the reason. Related samples (kinship above 0.177) are not tested unless --offset or --allow-related is given.
     """
-    from genomix.io.burden_tables import check_table_path, write_burden
+    from genomix.errors import ConfigError
+    from genomix.io.burden_tables import burden_paths, check_table_path, write_burden
     from genomix.io.load_options import LoadOptions
     from genomix.io.opening import opened_store
-    from genomix.io.sample_tables import choose_samples, read_sample_info, read_sample_list
+    from genomix.io.sample_tables import read_sample_info
     from genomix.variants.burden import compute_burden
+    from genomix_cli.genotype_samples import check_outputs, numbers_of
     from genomix_cli.progress import progress
 
     check_table_path(out)
+    inputs = (
+        source, annotation, set_list, genes, masks, frequencies, phenotype, covariates, offset, kinship, sample_info,
+        keep, None if weights in ("none", "beta", "madsen-browning") else Path(weights),
+    )  # fmt: skip
+    check_outputs({name: path for name, path in burden_paths(out).items() if name != "tests" or phenotype}, inputs)
+    unused = {"--covariates": covariates, "--covariate-names": covariate_names, "--offset": offset,
+              "--kinship": kinship, "--phenotype-name": phenotype_name}  # fmt: skip
+    if phenotype is None and any(value is not None for value in unused.values()):
+        raise ConfigError(f"{next(n for n, v in unused.items() if v is not None)} without --phenotype")
+    if covariates is None and covariate_names is not None:
+        raise ConfigError("--covariate-names without --covariates")
     found = _source(annotation, genes, info_key, set_list)
     options = _options(found, mask, masks, max_frequency, frequencies, transcripts, collapse, weights, missing, counted)
-    wanted = read_sample_list(keep) if keep is not None else None
     loading = LoadOptions(
         build=build, sex=read_sample_info(sample_info) if sample_info is not None else None, threads=threads
     )
@@ -175,18 +205,23 @@ def burden(
         opened_store(source, loading, progress=reading) as opened,
     ):
         store = opened.store
-        samples = choose_samples(store.samples, wanted)
+        samples = None if keep is None else numbers_of(store, keep, genotypes=source)
+        people, related = None, None
+        if phenotype is not None:
+            people = _people(
+                store, samples, (phenotype, phenotype_name, covariates, covariate_names, offset),
+                phenotype_kind.value, missing_value,
+            )  # fmt: skip
+            related = None if allow_related or offset is not None else _check_relatives(store, people, kinship, quiet)
         with progress("collapsing", "genes", quiet=quiet) as collapsing:
             result = compute_burden(store, found, options, samples=samples, progress=collapsing)
         companions = {"genes": result.genes, "variants": result.variants}
+        if people is not None:
+            companions["tests"] = _tests(store, result, people, (model.value, firth.value, test is Test.all))
         ids = store.samples["sample_id"] if samples is None else store.samples["sample_id"][samples]
-        if phenotype is not None:
-            companions["tests"] = _tests(
-                store, result, samples, (phenotype, phenotype_name, covariates, covariate_names, offset),
-                (model.value, firth.value, test is Test.all),
-            )  # fmt: skip
         loaded = opened.report.to_dict() if opened.report is not None else None
         counts = {"loading": loaded, "burden": result.counts, **_summary(result, len(ids), companions.get("tests"))}
+        counts |= {} if related is None else {"kinship": related}
         names = [one.name for one in result.sets]
         written = write_burden(out, ids.to_list(), names, result.matrix.values, companions, counts)
     _tell(counts, written, strict=strict, quiet=quiet, as_json=as_json)
@@ -221,11 +256,10 @@ def _options(
     default = ["lof", "missense+lof"] if isinstance(source, Annotation) else [ANY_VARIANT]
     entries: list[Any] = list(read_mask_file(masks)) if masks is not None else list(mask or default)
     text = ("contig", "variant_id", "ref", "alt")
-    weighted = weights != "none"
     return BurdenOptions(
         tuple(make_mask(entry, max_frequency) for entry in entries),
         transcripts=transcripts.value,
-        collapse=collapse.value if collapse is not None else ("weighted" if weighted else "count"),
+        collapse=collapse.value if collapse is not None else None,
         weights=weights if weights in WEIGHTS else read_table(Path(weights), text=text),
         missing=missing.value,
         counted=counted.value,
@@ -233,21 +267,39 @@ def _options(
     )
 
 
-def _tests(
-    store: Any, result: BurdenResult, samples: Any,
-    files: tuple[Path, str | None, Path | None, str | None, Path | None],
-    how: tuple[Any, Any, bool],
-) -> pl.DataFrame:  # fmt: skip
+def _people(
+    store: GenotypeStore, samples: npt.NDArray[np.int64] | None,
+    files: tuple[Path, str | None, Path | None, str | None, Path | None], kind: Any, missing_value: str,
+) -> PeopleTested:  # fmt: skip
+    """One phenotype, covariates and offsets of the samples."""
     from genomix.io.loco import read_offsets
     from genomix.io.phenotypes import read_covariates, read_phenotypes
-    from genomix.variants.burden_test import gather_people_of, run_gene_tests
+    from genomix.variants.burden_test import gather_people_of
+    from genomix_cli.commands.variants.assoc import _missing_number, _names
 
     phenotype, name, covariates, covariate_names, offset = files
-    table = read_phenotypes(phenotype, [name] if name is not None else None)
-    others = covariate_names.split(",") if covariate_names else None
-    covariate_table = read_covariates(covariates, others) if covariates is not None else None
+    number = _missing_number(missing_value)
+    table = read_phenotypes(phenotype, _names(name), kind=kind, missing_value=number)
+    others = None
+    if covariates is not None:
+        others = read_covariates(covariates, _names(covariate_names), missing_value=number)
     offsets = read_offsets(offset, store.samples["sample_id"].to_list()) if offset is not None else None
-    people = gather_people_of(store, table, covariate_table, offsets=offsets, samples=samples)
+    return gather_people_of(store, table, others, offsets=offsets, samples=samples)
+
+
+def _check_relatives(store: GenotypeStore, people: PeopleTested, kinship: Path | None, quiet: bool) -> dict[str, Any]:
+    """Refuse relatives among the people with phenotype and covariates, as ``assoc`` does."""
+    import numpy as np
+
+    from genomix_cli.commands.variants.assoc import _check_related
+
+    complete = np.isfinite(people.phenotype) & np.isfinite(people.covariates).all(axis=1)
+    return _check_related(store, people.samples[complete], kinship, quiet)
+
+
+def _tests(store: GenotypeStore, result: BurdenResult, people: PeopleTested, how: tuple[Any, Any, bool]) -> Any:
+    from genomix.variants.burden_test import run_gene_tests
+
     return run_gene_tests(store, result, people, model=how[0], firth=how[1], variance_tests=how[2])
 
 

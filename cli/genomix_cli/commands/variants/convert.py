@@ -173,7 +173,7 @@ def convert(
     from genomix.io.sample_tables import read_sample_info, read_sample_list
     from genomix_cli.progress import progress
 
-    chosen_samples = tuple(samples.split(",")) if samples else None
+    chosen_samples = tuple(name for name in samples.split(",") if name) if samples is not None else None
     if samples_file is not None:
         chosen_samples = (chosen_samples or ()) + read_sample_list(samples_file)
     defaults = LoadOptions()
@@ -234,7 +234,9 @@ def _write_beside(report: ConversionReport, prefix: Path, *, listed: bool) -> No
 
     base = fileset_prefix(prefix, SUFFIXES)
     write_json(beside(base, ".conversion.json"), report.to_dict())
-    if listed:
+    if not listed:
+        beside(base, ".rejected.tsv").unlink(missing_ok=True)  # of an earlier conversion under the same prefix
+    else:
         with atomic_path(beside(base, ".rejected.tsv")) as path:
             report.rejected.write_csv(path, separator="\t", quote_style="never")
 

@@ -20,8 +20,6 @@ from genomix_cli.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import polars as pl
 
     from genomix.io.pgs_catalog import ScoreTable
@@ -78,6 +76,10 @@ def score(
             help="PGS Catalog scoring file, combined file or TSV; repeatable.",
         ),
     ],
+    score_columns: Annotated[
+        str | None,
+        typer.Option("--score-columns", metavar="A,B", help="Weight columns of wide tables: a score of each name."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="NAME.parquet or NAME.tsv; .matches and .json lie beside. Default: stdout."),
@@ -149,9 +151,10 @@ def score(
     from genomix.io.load_options import LoadOptions
     from genomix.io.opening import opened_store
     from genomix.io.sample_tables import read_sample_info
-    from genomix.io.score_tables import check_score_output
-    from genomix.variants.scores import score_samples
+    from genomix.io.score_tables import check_score_output, score_paths
+    from genomix.variants.scores import build_warning, score_samples
     from genomix_cli.console import say
+    from genomix_cli.genotype_samples import check_outputs
     from genomix_cli.progress import progress
 
     for path in (out, details):
@@ -161,7 +164,9 @@ def score(
         raise ConfigError("--pcs and --compute-pcs exclude each other")
     if reference_scores is not None and pcs is None:
         raise ConfigError("--reference-scores need --pcs with the components of samples and reference people")
-    tables = _read_scores(score_file, strict=strict)
+    inputs = [source, *score_file, sample_info, keep, frequencies, fit_samples, pcs, reference_scores]
+    check_outputs({**(score_paths(out) if out is not None else {}), "--details": details}, inputs)
+    tables = _read_scores(score_file, score_columns, strict=strict)
     cohorts = _cohorts(discovery_cohorts or [], [t.header.name for t in tables])
     loading = LoadOptions(build=build, sex=read_sample_info(sample_info) if sample_info else None, threads=threads)
     with (
@@ -169,9 +174,13 @@ def score(
         opened_store(source, loading, progress=reading) as opened,
     ):
         warnings: list[str] = []
+        for table in tables:
+            unsure = build_warning(table.header.name, table.header.build, opened.store.build)
+            warnings += [] if unsure is None else [unsure]
+        unknown: list[str] = []
         left_out = {} if opened.report is None else opened.report.records_left_out
         options = _options(
-            opened.store, keep, None if reference_scores is not None else fit_samples, frequencies, warnings,
+            opened.store, source, keep, None if reference_scores is not None else fit_samples, frequencies, unknown,
             ambiguous=ambiguous.value, match_ids=match_ids, minimum_coverage=min_overlap, imputation=missing.value,
             variance=adjust is Adjustment.mean_variance, threads=threads,
         )  # fmt: skip
@@ -187,13 +196,14 @@ def score(
     _write(result, out, details, as_json=as_json)
     for reason, count in left_out.items():
         say(f"records left out when reading: {reason}: {count:,}", quiet=quiet)
-    _tell(result, warnings, quiet=quiet, strict=strict)
+    _tell(result, warnings, len(unknown), quiet=quiet, strict=strict)
 
 
-def _read_scores(paths: list[Path], *, strict: bool) -> list[ScoreTable]:
+def _read_scores(paths: list[Path], columns: str | None, *, strict: bool) -> list[ScoreTable]:
     from genomix.io.pgs_catalog import read_score_tables
 
-    return [table for path in paths for table in read_score_tables(path, strict=strict)]
+    names = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
+    return [table for path in paths for table in read_score_tables(path, strict=strict, weight_columns=names)]
 
 
 def _cohorts(given: list[str], names: list[str]) -> dict[str, DiscoveryCohorts]:
@@ -215,39 +225,35 @@ def _cohorts(given: list[str], names: list[str]) -> dict[str, DiscoveryCohorts]:
 
 def _options(
     store: GenotypeStore,
+    source: Path,
     keep: Path | None,
     fit_samples: Path | None,
     frequencies: Path | None,
-    warnings: list[str],
+    unknown: list[str],
     **others: Any,
 ) -> ScoringOptions:
+    """The options; a list with names that the genotypes lack (told on stderr already) is added to ``unknown``."""
+    import polars as pl
+
+    from genomix.io.sample_tables import read_sample_list
     from genomix.io.score_frequencies import read_frequencies
     from genomix.variants.scores import ScoringOptions
+    from genomix_cli.genotype_samples import numbers_of, numbers_to_fit
 
+    kept = numbers_of(store, keep, genotypes=source)
+    fitted = None
+    if fit_samples is not None:
+        fitted = numbers_to_fit(store, fit_samples, kept, keep=keep, genotypes=source)
+    for path in (keep, fit_samples):
+        if path is not None:
+            names = pl.Series(sorted(set(read_sample_list(path))), dtype=pl.String)
+            unknown += [] if names.is_in(store.samples["sample_id"].implode()).all() else [path.name]
     return ScoringOptions(
-        samples=_numbers(store, keep, "--keep", warnings),
-        fit_samples=_numbers(store, fit_samples, "--fit-samples", warnings),
+        samples=None if keep is None else kept,
+        fit_samples=fitted,
         frequencies=read_frequencies(frequencies) if frequencies is not None else None,
         **others,
     )
-
-
-def _numbers(store: GenotypeStore, path: Path | None, option: str, warnings: list[str]) -> npt.NDArray[np.int64] | None:
-    """The 0-based samples that a list names, ascending; names that the genotypes lack are counted in a warning."""
-    import polars as pl
-
-    from genomix.errors import LinkError
-    from genomix.io.sample_tables import read_sample_list
-
-    if path is None:
-        return None
-    names = sorted(set(read_sample_list(path)))
-    known = store.samples["sample_id"].is_in(pl.Series(names, dtype=pl.String).implode())
-    if not known.any():
-        raise LinkError(f"no sample of {option} is in the genotypes", where=str(path))
-    if int(known.sum()) < len(names):
-        warnings.append(f"{len(names) - int(known.sum())} of {len(names)} samples of {option} are not in the genotypes")
-    return known.arg_true().cast(pl.Int64).to_numpy().copy()
 
 
 def _ancestry(
@@ -291,8 +297,8 @@ def _write(result: ScoringResult, out: Path | None, details: Path | None, *, as_
         print(result.samples.write_csv(separator="\t", null_value="NA"), end="")
 
 
-def _tell(result: ScoringResult, warnings: list[str], *, quiet: bool, strict: bool) -> None:
-    """Print the match report and the warnings; under ``strict`` warnings end in an exit code."""
+def _tell(result: ScoringResult, warnings: list[str], told: int, *, quiet: bool, strict: bool) -> None:
+    """Print the match report and the warnings; under ``strict`` these and those ``told`` before end in an exit code."""
     from genomix.errors import StrictError
     from genomix_cli.console import say
 
@@ -310,8 +316,8 @@ def _tell(result: ScoringResult, warnings: list[str], *, quiet: bool, strict: bo
     say(f"{result.samples.height:,} samples scored; {result.metadata['imputation']}", quiet=quiet)
     for text in warnings:
         say(f"warning: {text}")
-    if strict and warnings:
-        raise StrictError(f"{len(warnings)} warning(s) under --strict", hint="mend them, or leave out --strict")
+    if strict and (told or warnings):
+        raise StrictError(f"{told + len(warnings)} warning(s) under --strict", hint="mend them, or leave out --strict")
 
 
 def _rows(matches: pl.DataFrame, name: str) -> list[dict[str, Any]]:
