@@ -56,6 +56,8 @@ class Annotation(NamedTuple):
 
 
 class Record(NamedTuple):
+    """A record of a VCF: place, alleles in capitals, and the value of its annotation's INFO key."""
+
     contig: str
     position: int
     ref: str
@@ -64,6 +66,7 @@ class Record(NamedTuple):
 
 
 def vep_alts(record: Record, fields: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the 0-based ALTs that an entry of VEP means."""
     number = fields.get("allele_num", "")
     if number.isdigit():
         return (int(number) - 1,) if 1 <= int(number) <= len(record.alts) else ()
@@ -79,6 +82,7 @@ def vep_alts(record: Record, fields: Mapping[str, str]) -> tuple[int, ...]:
 
 
 def snpeff_alts(record: Record, fields: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the 0-based ALTs that an entry of snpEff means."""
     allele = fields.get("allele", "").upper()
     if not allele:
         return (0,) if len(record.alts) == 1 else ()
@@ -86,6 +90,7 @@ def snpeff_alts(record: Record, fields: Mapping[str, str]) -> tuple[int, ...]:
 
 
 def bcsq_alts(record: Record, fields: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the 0-based ALTs that an entry of ``bcftools csq`` means."""
     changes = fields.get("dna_change", "")
     if not changes:
         return tuple(range(len(record.alts)))
@@ -156,6 +161,7 @@ def _minimal(ref: str, alt: str) -> str:
 
 
 def is_countable(alt: str) -> bool:
+    """Say whether an ALT is a sequence: not missing, overlapping (``*``), symbolic or a breakend."""
     return alt not in (".", "*") and not alt.startswith("<") and "[" not in alt and "]" not in alt
 
 

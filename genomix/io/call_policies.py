@@ -38,7 +38,10 @@ CALL_OUTCOMES = (
     "haploid calls set missing", "half-calls set missing", "half-calls completed with REF",
     "calls over ploidy 2 set missing", "missing", "missing in a record without GT", "dosages kept, hard calls derived",
 )  # fmt: skip
-CALL_NOTES = ("heterozygous calls of males on X outside the PARs", "calls of females on Y")
+CALL_NOTES = (
+    "heterozygous calls of males on X outside the PARs", "calls of females on Y", "heterozygous calls of males on Y",
+    "heterozygous calls on MT",
+)  # fmt: skip
 
 
 class Policies(NamedTuple):
@@ -197,12 +200,17 @@ def _note_sex(
     sex: npt.NDArray[np.int8], calls: Counter[str],
 ) -> None:  # fmt: skip
     """Count calls that are kept but contradict the recorded sex."""
-    if not np.isin(classes, [int(PloidyClass.X), int(PloidyClass.Y)]).any():
+    if not np.isin(classes, [int(PloidyClass.X), int(PloidyClass.Y), int(PloidyClass.MT)]).any():
         return
-    of_compact, of_general = classes[is_compact], classes[~is_compact]
-    males = np.ix_(of_compact == PloidyClass.X, sex == 1)
-    calls[CALL_NOTES[0]] += int(np.isin(compact[males], (1, HET_PHASED, HET_PHASED_REVERSED)).sum())
-    males = np.ix_(of_general == PloidyClass.X, sex == 1)
-    calls[CALL_NOTES[0]] += int((alleles[males][..., 0] != alleles[males][..., 1]).sum())
-    calls[CALL_NOTES[1]] += int((compact[np.ix_(of_compact == PloidyClass.Y, sex == 2)] >= 0).sum())
-    calls[CALL_NOTES[1]] += int((alleles[np.ix_(of_general == PloidyClass.Y, sex == 2)][..., 0] >= 0).sum())
+    het = np.isin(compact, (1, HET_PHASED, HET_PHASED_REVERSED)), alleles[..., 0] != alleles[..., 1]
+    called = compact >= 0, alleles[..., 0] >= 0
+    of = classes[is_compact], classes[~is_compact]
+    everyone, males, females = np.ones(len(sex), dtype=np.bool_), sex == 1, sex == 2
+    for note, found, contig, people in (
+        (CALL_NOTES[0], het, PloidyClass.X, males),
+        (CALL_NOTES[1], called, PloidyClass.Y, females),
+        (CALL_NOTES[2], het, PloidyClass.Y, males),
+        (CALL_NOTES[3], het, PloidyClass.MT, everyone),
+    ):
+        for part, part_classes in zip(found, of, strict=True):
+            calls[note] += int(part[np.ix_(part_classes == contig, people)].sum())

@@ -142,7 +142,8 @@ def convert_genotypes(
             raise FormatError(_nothing_left(steps), where=str(source), hint="look at the file, and at the options")
         records = spool.records()
         order = _canonical_order(records)
-        _write_fileset(target, spool, records, order, samples, opened, out_build)
+        meta = opened.header.kept_meta(chosen.info_keys)
+        _write_fileset(target, spool, records, order, samples, opened, out_build, meta)
     return ConversionReport(
         format=kind.name,
         build=out_build,
@@ -295,14 +296,14 @@ def _notes(records: pl.DataFrame) -> dict[str, int]:
 
 def _write_fileset(
     prefix: Path, spool: Spool, records: pl.DataFrame, order: npt.NDArray[np.int64] | None, samples: pl.DataFrame,
-    opened: GenotypeSource, build: str,
+    opened: GenotypeSource, build: str, meta: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Write .psam, .pvar and .pgen; all three are complete before the first takes its final name."""
     with ExitStack() as stack:
         pgen, pvar, psam = (stack.enter_context(atomic_path(beside(prefix, s))) for s in (".pgen", ".pvar", ".psam"))
         try:
             write_psam(psam, samples)
-            write_pvar(pvar, records if order is None else records[order], build=build)
+            write_pvar(pvar, records if order is None else records[order], build=build, meta=meta)
             shape = _Shape(samples.height, spool.max_alleles, opened.header.ref_known, spool)
             counts = spool.allele_counts()
             if order is None:

@@ -6,6 +6,7 @@ file's suffix, or by the files that lie behind a prefix.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,9 @@ IMPUTATION_QUALITY_KEYS = ("R2", "DR2", "ER2", "INFO", "IMP", "IMPUTED", "TYPED"
 """INFO keys of imputation programs (minimac, Beagle, IMPUTE), carried over by default."""
 
 AlleleArray = npt.NDArray[np.int16]
+
+META_STARTS = ("##INFO=<", "##FILTER=<")
+_INFO_NUMBER = re.compile(r"^##INFO=<ID=([^,>]+),Number=([^,>]+)")
 
 
 COMPACT_MISSING = -9
@@ -198,7 +202,7 @@ class SourceHeader:
     ref_known: False where "REF" is only the second allele of a PLINK 1 file.
     may_be_phased: whether any call may be phased.
     may_have_dosages: whether any record may carry dosages.
-    info_numbers: INFO key to the ``Number`` that the header declares.
+    meta: the ``##INFO`` and ``##FILTER`` lines of the header.
     policies: rules by which the format itself was read, by name.
     """
 
@@ -208,8 +212,21 @@ class SourceHeader:
     ref_known: bool = True
     may_be_phased: bool = True
     may_have_dosages: bool = False
-    info_numbers: Mapping[str, str] = field(default_factory=dict)
+    meta: tuple[str, ...] = ()
     policies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def info_numbers(self) -> dict[str, str]:
+        """INFO key to the ``Number`` that the header declares."""
+        return {found[1]: found[2] for line in self.meta if (found := _INFO_NUMBER.match(line))}
+
+    def kept_meta(self, info_keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the lines that define FILTER values and the INFO keys that are carried over."""
+        return tuple(
+            line
+            for line in self.meta
+            if not (found := _INFO_NUMBER.match(line)) or info_keys == ("*",) or found[1] in info_keys
+        )
 
 
 class GenotypeSource(Protocol):

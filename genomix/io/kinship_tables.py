@@ -88,7 +88,7 @@ def _read(path: Path) -> pl.DataFrame:
         for number, row in enumerate(rows[1:], start=2):
             if len(row) != len(rows[0]):
                 raise FormatError(f"line has {len(row)} fields, not {len(rows[0])}", where=f"{path}:{number}")
-        if chosen[0] == "sample_a" and all(row[at[0]].isdecimal() for row in rows[1:]):
+        if chosen[0] == "sample_a" and len(rows) > 1 and all(row[at[0]].isdecimal() for row in rows[1:]):
             raise _nameless(path)
         text = pl.DataFrame(
             [[row[i] for i in at] for row in rows[1:]], schema=dict.fromkeys(("a", "b", "k"), pl.String), orient="row"

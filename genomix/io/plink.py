@@ -6,6 +6,7 @@ allele. Rows for ``*`` and symbolic alleles are not shown: they are no sequence 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -283,15 +284,30 @@ def _damage(path: Path) -> Iterator[None]:
         ) from error
 
 
+def reduced_info(keys: tuple[str, ...]) -> pl.Expr:
+    """Return INFO with the wanted keys only, ``.`` where none is left."""
+    if keys == ("*",):
+        return pl.col("info")
+    if not keys:
+        return pl.lit(".").alias("info")
+    wanted = "|".join(re.escape(key) for key in keys)
+    parts = (
+        pl.col("info").str.split(";").list.eval(pl.element().filter(pl.element().str.contains(f"^(?:{wanted})(?:=|$)")))
+    )
+    return parts.list.join(";").replace("", ".").alias("info")
+
+
 class PgenSource:
     """A PLINK 2 fileset as a source of blocks; see :class:`~genomix.io.genotype_format.GenotypeSource`."""
 
     def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
-        self._block_size = (options or OpenOptions()).block_size
+        chosen = options or OpenOptions()
+        self._block_size = chosen.block_size
         self._done = 0
         self.notes: Counter[str] = Counter()
         prefix = fileset_prefix(path, SUFFIXES)
         self._records, header = read_pvar(pvar_path(prefix))
+        self._records = self._records.with_columns(reduced_info(chosen.info_keys))
         samples = read_psam(beside(prefix, ".psam"))
         self._offsets = allele_offsets(self._records["alt"])
         self._pgen = beside(prefix, ".pgen")
@@ -300,6 +316,7 @@ class PgenSource:
             samples,
             header.contigs,
             build=header.build,
+            meta=header.meta,
             ref_known=not _ref_is_provisional(self._pgen),
             may_be_phased=bool(self._opened.phased.any()),
             may_have_dosages=bool(self._opened.with_dosages.any()),

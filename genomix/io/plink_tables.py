@@ -10,7 +10,7 @@ import polars as pl
 
 from genomix.errors import FormatError, InputNotFoundError
 from genomix.io.contigs import CONTIG_LENGTHS, UNKNOWN_BUILD
-from genomix.io.genotype_format import RECORDS_SCHEMA, check_sample_ids
+from genomix.io.genotype_format import META_STARTS, RECORDS_SCHEMA, check_sample_ids
 from genomix.io.vcf_text import contig_of_line
 
 _SEX_CODES = {"1": 1, "M": 1, "m": 1, "2": 2, "F": 2, "f": 2}
@@ -34,11 +34,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 class PvarHeader:
-    """What the ``##`` lines of a .pvar say: contigs with lengths, and the build that genomix wrote."""
+    """What the ``##`` lines of a .pvar say: contigs with lengths, the build that genomix wrote, INFO and FILTER."""
 
     def __init__(self, lines: list[str]) -> None:
         self.contigs: dict[str, int | None] = {}
         self.build: str | None = None
+        self.meta = tuple(line for line in lines if line.startswith(META_STARTS))
         for line in lines:
             if found := contig_of_line(line):
                 self.contigs[found[0]] = found[1]
@@ -100,8 +101,11 @@ def _typed_records(frame: pl.DataFrame, path: Path, first_line: int) -> pl.DataF
     return typed.select([pl.col(n).cast(t) for n, t in RECORDS_SCHEMA.items()])
 
 
-def write_pvar(path: Path, records: pl.DataFrame, *, build: str) -> None:
-    """Write records as a .pvar without dates or tool versions; QUAL, FILTER and INFO where some record has one."""
+def write_pvar(path: Path, records: pl.DataFrame, *, build: str, meta: tuple[str, ...] = ()) -> None:
+    """Write records as a .pvar without dates or tool versions; QUAL, FILTER and INFO where some record has one.
+
+    ``meta`` are ``##INFO`` and ``##FILTER`` lines, written where the column is.
+    """
     present = records["contig"].unique(maintain_order=True).to_list()
     lengths = CONTIG_LENGTHS.get(build, {})
     lines = ["##fileformat=VCFv4.3"]
@@ -110,17 +114,19 @@ def write_pvar(path: Path, records: pl.DataFrame, *, build: str) -> None:
     for name in present:
         length = f",length={lengths[name]}" if name in lengths else ""
         lines.append(f"##contig=<ID={name}{length}>")
+    optional = {
+        header: pl.col(name).alias(header)
+        for name, header, absent in (("quality", "QUAL", "."), ("filter", "FILTER", "PASS"), ("info", "INFO", "."))
+        if name in records.columns and (~records[name].is_in([absent, "."])).any()
+    }
+    lines += [line for line in meta if line[2 : line.index("=")] in optional]
     table = records.select(
         pl.col("contig").alias("#CHROM"),
         pl.col("position").alias("POS"),
         pl.col("variant_id").alias("ID"),
         pl.col("ref").alias("REF"),
         pl.col("alt").alias("ALT"),
-        *(
-            pl.col(name).alias(header)
-            for name, header, absent in (("quality", "QUAL", "."), ("filter", "FILTER", "PASS"), ("info", "INFO", "."))
-            if name in records.columns and (~records[name].is_in([absent, "."])).any()
-        ),
+        *optional.values(),
     )
     with path.open("wb") as out:
         out.write(("\n".join(lines) + "\n").encode())

@@ -4,8 +4,8 @@ Two readers: the reference reader leaves all calls to htslib (cyvcf2), the fast 
 and hands what they do not know to the first. They agree on every record, and ``auto`` takes the fast one for files
 whose size repays the half second that loading it costs.
 
-Memory does not grow with the file: at most ``threads + 2`` pieces of 4 MiB of text (or of the longest line) with their
-calls, at most nine bytes of arrays for a byte of text, so about 40 MiB a piece; BCF holds one block.
+Memory does not grow with the file: at most ``threads + 2`` pieces of 16 MiB of text (or of the longest line) with their
+calls, at most nine bytes of arrays for a byte of text, so at most 150 MiB a piece; BCF holds one block.
 
 A compressed file that was cut is always found. Plain text that was cut inside a line is found by its columns; text that
 was cut at a line's end, or inside its last call, looks like a whole file and cannot be found out.
@@ -74,7 +74,7 @@ class VcfSource:
         self._n_header_lines = text.n_lines
         samples = pl.DataFrame({"sample_id": text.samples, "sex": [0] * len(text.samples)}).cast({"sex": pl.Int8})
         has_dosages = bool({"DS", "GP"} & text.formats)
-        self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages, info_numbers=text.info_numbers)
+        self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages, meta=text.meta)
         self._index = find_index(self._path) if self._options.regions is not None else None
         self._n_read = 0
         self.n_handed = 0

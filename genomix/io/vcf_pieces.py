@@ -19,7 +19,7 @@ import numpy.typing as npt
 from genomix.io.bgzf import inflated_chunks, sniff_compression
 from genomix.io.bgzf_blocks import block_groups, inflate_group
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 16 << 20
 _PADDING = 64
 """Bytes that a kernel may look at after a piece's end."""
 

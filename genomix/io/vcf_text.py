@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 from genomix.errors import FormatError, Identifier
 from genomix.io.bgzf import inflated_chunks, text_lines
-from genomix.io.genotype_format import DosageField, check_sample_ids
+from genomix.io.genotype_format import META_STARTS, DosageField, check_sample_ids
 
 _FIXED = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 _BCF_MAGIC = b"BCF\x02"
 _CONTIG_ID = re.compile(r"^##contig=<.*?\bID=([^,>]+)")
 _CONTIG_LENGTH = re.compile(r"\blength=(\d+)")
-_INFO_NUMBER = re.compile(r"^##INFO=<ID=([^,>]+),Number=([^,>]+)")
 _NAME = r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*"
 _CONTIG_NAME = re.compile(f"{_NAME}|<{_NAME}>".encode())
 _LAST_POSITION = 2**31 - 1
@@ -30,14 +29,14 @@ ALL_INFO = ("*",)
 
 @dataclass(frozen=True)
 class VcfHeader:
-    """Contigs (name to length), FORMAT keys, INFO keys with their ``Number``, and sample names.
+    """Contigs (name to length), FORMAT keys, ``##INFO`` and ``##FILTER`` lines, and sample names.
 
     ``n_lines`` counts lines up to and with #CHROM.
     """
 
     contigs: dict[str, int | None]
     formats: frozenset[str]
-    info_numbers: dict[str, str]
+    meta: tuple[str, ...]
     samples: list[str]
     n_lines: int
 
@@ -63,7 +62,7 @@ def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
     """Parse header lines up to and including ``#CHROM``, and leave the rest of the iterator alone."""
     contigs: dict[str, int | None] = {}
     formats: set[str] = set()
-    info_numbers: dict[str, str] = {}
+    meta: list[str] = []
     for number, raw in enumerate(lines, start=1):
         line = raw.decode("utf-8", errors="replace")
         if number == 1 and not line.lstrip("\ufeff").startswith("##fileformat=VCF"):
@@ -74,11 +73,11 @@ def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
             contigs[found[0]] = found[1]
         elif line.startswith("##FORMAT=<ID="):
             formats.add(line.removeprefix("##FORMAT=<ID=").split(",")[0])
-        elif found_info := _INFO_NUMBER.match(line):
-            info_numbers[found_info.group(1)] = found_info.group(2)
+        elif line.startswith(META_STARTS):
+            meta.append(line)
         elif line.startswith("#CHROM"):
             samples = _sample_names(line, f"{where}:{number}")
-            return VcfHeader(contigs, frozenset(formats), info_numbers, samples, number)
+            return VcfHeader(contigs, frozenset(formats), tuple(meta), samples, number)
         elif not line.startswith("##"):
             raise FormatError("a record stands before the #CHROM line", where=f"{where}:{number}")
     raise FormatError("there is no #CHROM line", where=where, hint="a VCF or BCF file with its header")

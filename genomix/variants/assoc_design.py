@@ -260,7 +260,8 @@ def _design(people: People, place: Place, samples: IntArray, sex_on_x: bool) -> 
         left -= basis @ (basis.T @ left)
         rest = float(np.sqrt(left @ left))
         if rest < _RANK:
-            if name == "":
+            # Among the fewer people of X, Y or MT others may span it; without it the fit is the same.
+            if name == "" or place != "diploid":
                 continue
             raise ConfigError(
                 f"covariate {name} is a linear combination of the others", hint="leave it out of --covariate-names"

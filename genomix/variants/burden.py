@@ -31,6 +31,7 @@ from genomix.io.annotation import Annotation
 from genomix.io.plink import GenotypeStore, variant_key
 from genomix.schemas.burden import BURDEN_GENES, BURDEN_VARIANTS
 from genomix.variants.burden_copies import PeopleCopies, VariantCopies, copies_of
+from genomix.variants.burden_weights import beta_weights, madsen_browning_weights
 from genomix.variants.gene_masks import (
     TRANSCRIPT_RULES,
     Mask,
@@ -234,27 +235,6 @@ def _weights(
     if weights == "madsen-browning":
         return madsen_browning_weights(frequency, n_samples), None
     return np.ones(len(frequency)), None
-
-
-def beta_weights(frequency: FloatArray) -> FloatArray:
-    """Return the density of Beta(1, 25) at the minor allele frequency: 25 (1 - MAF)^24.
-
-    >>> import numpy as np
-    >>> beta_weights(np.array([0.0, 1.0])).tolist()
-    [25.0, 25.0]
-    """
-    return np.asarray(25.0 * (1.0 - np.minimum(frequency, 1 - frequency)) ** 24)
-
-
-def madsen_browning_weights(frequency: FloatArray, n_samples: int) -> FloatArray:
-    """Return 1 / sqrt(n q (1 - q)) with q = (copies + 1) / (2 n + 2).
-
-    >>> import numpy as np
-    >>> bool(madsen_browning_weights(np.array([0.0]), 1)[0] == 1 / np.sqrt(0.25 * 0.75))
-    True
-    """
-    q = (2 * n_samples * frequency + 1) / (2 * n_samples + 2)
-    return np.asarray(1.0 / np.sqrt(n_samples * q * (1 - q)))
 
 
 class _Sum:

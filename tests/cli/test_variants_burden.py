@@ -172,7 +172,7 @@ def test_an_output_without_a_format_is_refused_first(study: Path) -> None:
 
 
 def test_relatives_are_refused_as_in_assoc(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (study / "k.tsv").write_text("sample_a\tsample_b\tkinship\n0\t1\t0.25\n")
+    (study / "k.tsv").write_text("sample_id_a\tsample_id_b\tkinship\ns0\ts1\t0.25\ns0\ts2\t0.05\n")
     options = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q"]
     options += ["--phenotype", str(study / "p.tsv"), "--phenotype-name", " height "]
     assert burden(study, *options, "--kinship", str(study / "k.tsv")) == 7

@@ -64,6 +64,8 @@ def test_counts_go_to_stderr_and_beside_the_fileset(
     assert store.annotations.rows() == [
         (30.0, "PASS", "R2=0.9"), (None, "q10", "R2=0.3"), (None, "q10", "R2=0.3"), (None, ".", ".")
     ]  # fmt: skip
+    meta = [line for line in (tmp_path / "out" / "x.pvar").read_text().splitlines() if line.startswith("##INFO")]
+    assert meta == ['##INFO=<ID=R2,Number=1,Type=Float,Description="quality">']
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x.conversion.json", "x.pgen", "x.psam", "x.pvar"]
 
 
@@ -189,6 +191,17 @@ def test_columns_that_a_fileset_cannot_hold(
     error = capsys.readouterr().err
     assert message in error
     assert "record 2" in error
+
+
+def test_info_of_a_fileset_is_chosen_too(vcf: Path, tmp_path: Path) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--info", "all", "-q"]) == 0
+    assert main(["variants", "convert", str(tmp_path / "x"), "-o", str(tmp_path / "y"), "--info", "AF", "-q"]) == 0
+    assert open_store(tmp_path / "y").annotations["info"].to_list() == ["AF=0.2", "AF=0.1,0.2", "AF=0.1,0.2", "."]
+    arguments = ["--info", "all", "--multi-allelic", "split", "-q"]
+    assert main(["variants", "convert", str(tmp_path / "x"), "-o", str(tmp_path / "z"), *arguments]) == 0
+    assert open_store(tmp_path / "z").annotations["info"].to_list()[1:3] == ["R2=0.3;AF=0.1", "R2=0.3;AF=0.2"]
+    assert main(["variants", "convert", str(tmp_path / "x"), "-o", str(tmp_path / "w"), "--info", "none", "-q"]) == 0
+    assert "INFO" not in (tmp_path / "w.pvar").read_text()
 
 
 def test_any_of_a_records_filters_keeps_it(vcf: Path, tmp_path: Path) -> None:

@@ -17,11 +17,10 @@ from genomix.variants.burden import (
     COLLAPSES,
     BurdenOptions,
     BurdenResult,
-    beta_weights,
     collapse_sets,
     compute_burden,
-    madsen_browning_weights,
 )
+from genomix.variants.burden_weights import beta_weights, madsen_browning_weights
 from genomix.variants.gene_masks import Mask, match_genes, select_variants
 from tests.genotype_store import store_of
 
