@@ -287,6 +287,7 @@ class _Columns:
         self.a1_count, self.beta, self.se = (np.full(shape, np.nan) for _ in range(3))
         self.statistic, self.p, self.log10_p = (np.full(shape, np.nan) for _ in range(3))
         self.n_observed, self.n_cases = np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+        self.df = np.full(shape, np.nan)
         self.firth = np.zeros(shape, dtype=np.bool_)
         self.code = np.full(shape, "SAMPLE_CT<=PREDICTOR_CT", dtype=object)
 
@@ -308,6 +309,9 @@ def _test_block(
                 taken = values[part] if at is None else values[part][:, at]
                 gone = None if missing is None else (missing[part] if at is None else missing[part][:, at])
                 _test_tile(columns, part, group, taken, gone, people, options, block.place)
+        if (linear := np.isfinite(columns.df)).any():
+            tail = t_two_sided(columns.statistic[linear], columns.df[linear])
+            columns.p[linear], columns.log10_p[linear] = tail
     only = ~store.variants["record"][block.rows].is_in(_multi_allelic(store)).to_numpy()
     columns.code[only] = np.where(columns.code[only] == "CONST_ALLELE", "CONST_OMITTED_ALLELE", columns.code[only])
     return _frame(store, people, options, block, columns)
@@ -367,14 +371,12 @@ def _test_tile(
         fit = scan_linear(group.linear, genotypes, missing, moments, gone)
         with np.errstate(all="ignore"):
             t = fit.beta / fit.se
-        tail = t_two_sided(t, fit.df)
         for number, i in enumerate(group.linear_of):
             good = fine & np.isfinite(t[number]) & (fit.se[number] > 0)
             columns.code[part, i] = np.where(fine & ~good, "INVALID_RESULT", columns.code[part, i])
-            for name, value in (
-                ("beta", fit.beta), ("se", fit.se), ("statistic", t), ("p", tail.p), ("log10_p", tail.minus_log10_p)
-            ):  # fmt: skip
-                getattr(columns, name)[part, i] = np.where(good, value[number], np.nan)
+            for name, value in (("beta", fit.beta[number]), ("se", fit.se[number]), ("statistic", t[number])):
+                getattr(columns, name)[part, i] = np.where(good, value, np.nan)
+            columns.df[part, i] = np.where(good, fit.df, np.nan)
     rows = np.flatnonzero(fine)
     if rows.size and group.logistic:
         chosen = Tile(genotypes[rows], None if missing is None else 1.0 - missing[rows].astype(np.float64))

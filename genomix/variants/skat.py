@@ -236,8 +236,8 @@ def scan_skat(store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, sampl
     sets: :class:`~genomix.variants.burden.BurdenSet`; weights that are all 1 are replaced by Beta(MAF; 1, 25), SKAT's.
     prepared: see :func:`genomix.variants.burden_test.prepare`, its rows counted within ``samples``.
     """
-    from genomix.variants.burden_weights import beta_weights
     from genomix.variants.burden_copies import PeopleCopies, VariantCopies, copies_of
+    from genomix.variants.burden_weights import beta_weights
 
     everyone = np.arange(store.n_samples) if samples is None else np.asarray(samples, dtype=np.int64)
     people = everyone[prepared.rows]

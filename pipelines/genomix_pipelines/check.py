@@ -52,6 +52,8 @@ def check_study(study: Study) -> CheckReport:
         steps.append(_records)
     if study.features.record_windows:
         steps.append(_record_windows)
+    if study.features.burden:
+        steps.append(_burden)
     steps.append(_labels)
     if study.genotypes:
         steps.append(_overlap)
@@ -240,6 +242,20 @@ def _record_windows(study: Study, report: CheckReport, found: _Found) -> None:
         codes = found.records["code"].unique().sort()
         chosen = choose(codes, include=options.include, exclude=options.exclude)
         report.facts["codes for windows"] = f"{len(chosen)} of {len(codes)}"
+
+
+def _burden(study: Study, report: CheckReport, found: _Found) -> None:
+    """Judge the burdens' options, and whether quality control leaves rare variants."""
+    from genomix.features.families.burden import check_options, largest_frequency, warn_rare
+    from genomix_pipelines.stage_inputs import burden_options
+
+    assert study.features.burden is not None
+    assert study.genotypes is not None
+    options = burden_options(study.features.burden)
+    check_options(options)
+    if study.features.burden.quality == "kept":
+        warning = warn_rare(largest_frequency(options), study.genotypes.qc.minor_allele_frequency)
+        report.warnings += [warning] if warning else []
 
 
 def _sizes(study: Study, report: CheckReport, found: _Found) -> None:

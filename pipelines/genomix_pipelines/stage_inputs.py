@@ -17,6 +17,7 @@ from genomix.provenance import read_json
 from genomix.schemas.features import RUNGS
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.study import Study
+from genomix_pipelines.study_sections import BurdenSection
 
 
 class FamilyInputs(NamedTuple):
@@ -108,9 +109,15 @@ def family_options(context: StageContext, name: str) -> dict[str, Any]:
     if name == "dosages":
         return {**given, "region": cis_region(context, section.cis_window_bp) if section.select == "cis" else None}
     if name == "burden":
-        table = given.pop("weight_table", None)
-        return {**given, "weights": table or given["weights"]}
+        return burden_options(section)
     return given
+
+
+def burden_options(section: BurdenSection) -> dict[str, Any]:
+    """Return the burden family's options: a table of weights takes the place of a named weighting."""
+    given = section.model_dump(mode="json", exclude_none=True)
+    table = given.pop("weight_table", None)
+    return {**given, "weights": table or given["weights"]}
 
 
 def cis_region(context: StageContext, window_bp: int) -> dict[str, Any]:

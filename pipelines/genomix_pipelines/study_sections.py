@@ -186,7 +186,7 @@ class BurdenSection(Section):
     masks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     max_frequency: Annotated[float, Field(gt=0, le=1)] = 0.01
     transcripts: Literal["any", "canonical", "mane", "worst"] = "any"
-    collapse: Literal["count", "carrier", "max", "weighted"] = "count"
+    collapse: Literal["count", "carrier", "max", "weighted"] | None = None
     weights: Literal["none", "beta", "madsen-browning"] = "none"
     weight_table: Path | None = None
     missing: Literal["reference", "mean"] = "reference"

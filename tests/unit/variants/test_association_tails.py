@@ -72,3 +72,25 @@ def test_inflation_of_uniform_p_is_one_and_of_doubled_chi_square_two() -> None:
 def test_chi_square_inverts_the_tail() -> None:
     z = np.array([0.1, 1.0, 6.0, 30.0, 60.0])
     assert np.allclose(chi_square_of(z_two_sided(z).minus_log10_p), z**2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 39, 40, 41, 997, 2499, 10_000])
+def test_t_against_an_independent_library(df: int) -> None:
+    from scipy.special import stdtr
+
+    t = np.concatenate([np.random.default_rng(df).normal(size=500) * 2, [0.0, 0.5, 1.7, 1.73, 1.74, 3, 10, 20]])
+    assert t_two_sided(t, df).p == pytest.approx(2 * stdtr(df, -np.abs(t)), rel=2e-12)
+
+
+def test_a_p_value_does_not_depend_on_its_neighbours() -> None:
+    t = np.random.default_rng(1).normal(size=300) * 3
+    whole = t_two_sided(t, 2498.0).minus_log10_p
+    assert [float(t_two_sided(one, 2498.0).minus_log10_p) for one in t.tolist()] == whole.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 1000, 1001])
+def test_inflation_is_the_median_of_all_chi_squares(n: int) -> None:
+    from scipy.stats import chi2
+
+    p = np.random.default_rng(n).random(n)
+    assert inflation_factor(-np.log10(p)) == pytest.approx(np.median(chi2.isf(p, 1)) / chi2.ppf(0.5, 1), rel=1e-9)
