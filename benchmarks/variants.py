@@ -216,8 +216,13 @@ def start_up(work: Path, repeats: int) -> dict[str, float]:
     }
 
 
-def bcf(path: Path, repeats: int) -> dict[str, Any]:
-    """Return the cost of reading a BCF, ours and a bare cyvcf2 loop."""
+def bcf(path: Path, work: Path, repeats: int) -> dict[str, Any]:
+    """Return the cost of reading a BCF, ours and a bare cyvcf2 loop, which cannot open one that was gzipped once more."""
+    from genomix.io.bgzf import unwrap
+
+    path = unwrap(path, work)
+    if path.suffix == ".gz" and path.parent == work:
+        path = path.rename(work / "reference.bcf")
     ours = best([sys.executable, "-c", READ, path], repeats=repeats)
     bare = best([sys.executable, "-c", CYVCF2, path], repeats=repeats)
     start = best([sys.executable, "-c", READ.split("with")[0]], repeats=repeats).cpu_seconds
@@ -330,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "conversion": {s.name: conversion(s, given.work, given.repeats) for s in chosen},
     }
     if given.bcf.exists():
-        results["bcf"] = bcf(given.bcf, given.repeats)
+        results["bcf"] = bcf(given.bcf, given.work, given.repeats)
     if (given.work / "gt.vcf.gz").exists():
         results["store"] = from_the_store(given.work, given.repeats)
     text = json.dumps(results, indent=1, sort_keys=True) + "\n"

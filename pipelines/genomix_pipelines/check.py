@@ -244,7 +244,7 @@ def _record_windows(study: Study, report: CheckReport, found: _Found) -> None:
         report.facts["codes for windows"] = f"{len(chosen)} of {len(codes)}"
 
 
-def _burden(study: Study, report: CheckReport, found: _Found) -> None:
+def _burden(study: Study, report: CheckReport, _found: _Found) -> None:
     """Judge the burdens' options, and whether quality control leaves rare variants."""
     from genomix.features.families.burden import check_options, largest_frequency, warn_rare
     from genomix_pipelines.stage_inputs import burden_options
