@@ -68,7 +68,8 @@ from genomix.variants.scores import match_score
 def spent(work):
     begun = time.process_time(); work(); return time.process_time() - begun
 store = open_store(Path(sys.argv[1]))
-variant_qc(store, samples=np.arange(10)); table = pl.read_csv(sys.argv[2], separator="\\t")  # loads kernels
+variant_qc(store, samples=np.arange(10))  # loads kernels
+table = pl.read_csv(sys.argv[2], separator="\\t", schema_overrides={"contig": pl.String})
 match = match_score(table, store.variants)
 sum_scores(store, [match._replace(variants=match.variants.head(5))], frequencies=None)
 def qc():
@@ -267,8 +268,8 @@ def from_the_store(work: Path, repeats: int) -> dict[str, Any]:
             [*plink, "--glm", "hide-covar", *common],
         ),
         "pca_10": (
-            genomix("variants", "pca", store, "-o", out / "pca", "-k", "10", "--no-prune", "--fit-samples", out / "samples.txt",
-                    "--quiet"),
+            genomix("variants", "pca", store, "-o", out / "pca", "-k", "10", "--no-prune", "--quiet",
+                    "--fit-samples", out / "samples.txt"),
             [*plink, "--pca", "10"],
         ),
         "score": (
