@@ -71,10 +71,10 @@ store = open_store(Path(sys.argv[1]))
 variant_qc(store, samples=np.arange(10))  # loads kernels
 table = pl.read_csv(sys.argv[2], separator="\\t", schema_overrides={"contig": pl.String})
 match = match_score(table, store.variants)
-sum_scores(store, [match._replace(variants=match.variants.head(5))], frequencies=None)
+sum_scores(store, [match._replace(variants=match.variants.head(5))], frequencies=None, compiled=True)
 def qc():
     found = variant_qc(store); sample_qc(store)
-print(spent(lambda: open_store(Path(sys.argv[1]))), spent(qc), spent(lambda: sum_scores(store, [match])))
+print(spent(lambda: open_store(Path(sys.argv[1]))), spent(qc), spent(lambda: sum_scores(store, [match], compiled=True)))
 """
 
 

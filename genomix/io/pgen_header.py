@@ -12,8 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 _BLOCK = 1 << 16
+_MAGIC = b"\x6c\x1b"
+_WITH_COUNTS = (0x02, 0x03, 0x04, 0x10, 0x11)
 _STANDARD, _FIXED_WITH_DOSAGES = 0x10, (0x03, 0x04)
 _DOSAGE_BITS, _PHASE_BIT = 0x60, 0x10
+
+
+def stated_records(path: Path) -> int | None:
+    """Return the number of records that the header states; None where it states none (a .bed, an external index)."""
+    with path.open("rb") as stream:
+        head = stream.read(11)
+    if len(head) < 11 or head[:2] != _MAGIC or head[2] not in _WITH_COUNTS:
+        return None
+    return int.from_bytes(head[3:7], "little")
 
 
 def records_with_dosages(path: Path, n_records: int) -> npt.NDArray[np.bool_]:

@@ -30,7 +30,7 @@ from genomix.io.genotype_format import (
     fileset_prefix,
 )
 from genomix.io.packing import codes_of_alleles
-from genomix.io.pgen_header import records_with_dosages, records_with_phase
+from genomix.io.pgen_header import records_with_dosages, records_with_phase, stated_records
 from genomix.io.plink_tables import PvarHeader, read_psam, read_pvar
 from genomix.schemas.genotypes import SAMPLES, VARIANTS
 
@@ -246,12 +246,15 @@ def open_pgen(path: Path, n_samples: int, offsets: npt.NDArray[np.uintp]) -> Any
 
     if not path.is_file():
         raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
+    found, told = stated_records(path), len(offsets) - 1
+    if found is not None and found != told:  # pgenlib would read beyond the offsets
+        raise FormatError(
+            f"{path.name} holds {found:,} records, its .pvar {told:,}",
+            where=str(path),
+            hint="check that .pgen, .pvar and .psam belong together",
+        )
     try:
-        reader = pgenlib.PgenReader(str(path).encode(), raw_sample_ct=n_samples, allele_idx_offsets=offsets)
-        found, told = int(reader.get_variant_ct()), len(offsets) - 1
-        if found != told:
-            raise RuntimeError(f"it holds {found:,} records, the .pvar {told:,}")
-        return reader
+        return pgenlib.PgenReader(str(path).encode(), raw_sample_ct=n_samples, allele_idx_offsets=offsets)
     except (RuntimeError, AssertionError) as error:
         raise FormatError(
             f"{path.name} cannot be read with its .pvar and .psam: {_words(error)}",

@@ -231,8 +231,8 @@ def dosages_of(record: Any, key: str, haploid: npt.NDArray[np.bool_], number: in
     ------
     LineError: for a dosage outside its bounds, or probabilities that do not sum to 1.
     """
-    found = np.asarray(record.format(key), dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        found = np.asarray(record.format(key), dtype=np.float64)
         if key == "DS":
             values = np.where(haploid, 2 * found[:, 0], found[:, 0])
             wrong = (values < -_TOLERANCE) | (values > 2 + _TOLERANCE)

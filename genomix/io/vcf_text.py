@@ -18,6 +18,7 @@ from genomix.io.bgzf import inflated_chunks, text_lines
 from genomix.io.genotype_format import META_STARTS, DosageField, check_sample_ids
 
 _FIXED = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
+_BCF_NUMBER = re.compile(r",IDX=\d+>$")
 _BCF_MAGIC = b"BCF\x02"
 _CONTIG_ID = re.compile(r"^##contig=<.*?\bID=([^,>]+)")
 _CONTIG_LENGTH = re.compile(r"\blength=(\d+)")
@@ -74,7 +75,8 @@ def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
         elif line.startswith("##FORMAT=<ID="):
             formats.add(line.removeprefix("##FORMAT=<ID=").split(",")[0])
         elif line.startswith(META_STARTS):
-            meta.append(line)
+            if not line.startswith("##FILTER=<ID=PASS,"):  # bcftools adds it to every file
+                meta.append(_BCF_NUMBER.sub(">", line))
         elif line.startswith("#CHROM"):
             samples = _sample_names(line, f"{where}:{number}")
             return VcfHeader(contigs, frozenset(formats), tuple(meta), samples, number)

@@ -215,7 +215,7 @@ def test_a_pvar_that_lost_a_line_is_refused(vcf: Path, tmp_path: Path, capsys: p
     lines = (tmp_path / "x.pvar").read_text().splitlines()
     (tmp_path / "x.pvar").write_text("\n".join(lines[:-1]) + "\n")
     assert main(["variants", "convert", str(tmp_path / "x"), "-o", str(tmp_path / "y")]) == 4
-    assert "it holds 3 records, the .pvar 2" in capsys.readouterr().err
+    assert "x.pgen holds 3 records, its .pvar 2" in capsys.readouterr().err
 
 
 def test_missing_input_and_output_under_a_file(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

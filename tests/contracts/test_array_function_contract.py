@@ -44,6 +44,10 @@ def _calls(store: GenotypeStore) -> dict[str, list[Callable[[Any, Any], Any]]]:
         ],
         f"{pca}.fit_pca_of_store": [lambda f, xp: f(store, n_components=2, xp=xp).loadings],
         f"{pca}.project_store": [lambda f, xp: f(model, store, xp=xp)],
+        f"{pca}.project_store_with_norms": [
+            lambda f, xp: f(model, store, xp=xp).scores,
+            lambda f, xp: f(model, store, xp=xp)[1],
+        ],
         f"{kinship}.king_robust": [
             lambda f, xp: f(CALLS, minimum=-9.0, xp=xp, tile=4), lambda f, xp: f(WHOLE, minimum=-9.0, xp=xp)
         ],
