@@ -189,7 +189,7 @@ def file_fills(
     """Yield what fills the pieces of a plain, gzip or BGZF file."""
     if sniff_compression(path) == "bgzf":
         for group in block_groups(path, PIECE_BYTES, read_so_far=read_so_far):
-            yield group.n_text, lambda buffer, at, group=group: inflate_group(group, buffer, at, path)  # type: ignore[misc]
+            yield group.n_text, lambda buffer, at, group=group: inflate_group(group, buffer, at, path)  # type: ignore[misc]  # a default in a lambda has no type
         return
     chunks = inflated_chunks(path, allow_missing_end=allow_missing_end, read_so_far=read_so_far)
     yield from chunk_fills(chunks)

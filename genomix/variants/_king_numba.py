@@ -47,7 +47,7 @@ def pack(calls: npt.NDArray[np.int8], out: Words) -> None:
         out[:, :, first // 64] = words
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]  # numba is untyped
 def add_counts(left: Words, right: Words, n_variants: int, same: bool, out: npt.NDArray[np.int32]) -> None:
     """Add a block's counts to ``out``, int32 (3, n_left, n_right).
 
@@ -82,7 +82,7 @@ def add_counts(left: Words, right: Words, n_variants: int, same: bool, out: npt.
                 out[2, i, j] += np.int32(het_j)
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]  # numba is untyped
 def _row_counts(planes: Words) -> tuple[Words, Words]:
     """Return heterozygous and called variants of each sample."""
     het = np.zeros(planes.shape[1], dtype=np.uint64)
@@ -94,7 +94,7 @@ def _row_counts(planes: Words) -> tuple[Words, Words]:
     return het, called
 
 
-@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]  # numba is untyped
 def kinship_from(
     counts: npt.NDArray[np.int32], same: bool, minimum: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from genomix_cli.outputs import distinct_paths, table_format
 
 def test_different_files_pass_and_none_is_passed_over(tmp_path: Path) -> None:
     distinct_paths({"-o": tmp_path / "a", "--tsv": None, "--list": tmp_path / "b"}, [tmp_path / "c", None])
+    assert not list(tmp_path.iterdir()), "looking at paths makes no file"
 
 
 def test_two_outputs_of_one_file_are_refused_by_name(tmp_path: Path) -> None:
