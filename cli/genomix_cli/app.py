@@ -7,6 +7,7 @@ Each module of ``genomix_cli.commands`` adds itself with ``register(app)`` and i
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -76,8 +77,10 @@ _register()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; ``genomix.errors.EXIT_CODES`` lists them."""
-    # Read when OpenMP is loaded, so it is set before anything heavy is imported.
+    # Read when OpenMP and OpenBLAS are loaded, so set before anything heavy is imported: their idle threads spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    gc.set_threshold(100_000, 50, 50)  # importing the numerical packages makes a million objects that stay
     settings = Settings()
     try:
         with exit_on_sigterm():

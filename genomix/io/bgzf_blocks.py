@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import struct
 import threading
 import weakref
 import zlib
@@ -25,6 +26,9 @@ from genomix.errors import FormatError
 from genomix.io.bgzf import open_binary, truncated_member
 
 _SLAB_BYTES = 1 << 19
+_HEADER = struct.Struct("<4s6x6sH")
+_MAGIC, _BC = b"\x1f\x8b\x08\x04", b"\x06\0BC\x02\0"
+_UINT32 = struct.Struct("<I")
 _LIBDEFLATE_ERRORS = {1: "bad data or a wrong checksum", 2: "less text than stated", 3: "more text than stated"}
 
 
@@ -74,7 +78,7 @@ def block_groups(
                     break
                 raw += more
                 continue
-            text = int.from_bytes(raw[at + size - 4 : at + size], "little")
+            (text,) = _UINT32.unpack_from(raw, at + size - 4)
             if text > 1 << 16:
                 raise damaged(path, "a block states more than 64 KiB of text")
             if bounds and n_text + text > text_bytes:
@@ -92,10 +96,11 @@ def _block_size(raw: bytearray, at: int, path: Path) -> int | None:
     """Return the size of the block at ``at``, None when its header is not there yet."""
     if len(raw) - at < 18:
         return None
+    magic, extra, size = _HEADER.unpack_from(raw, at)
+    if magic == _MAGIC and extra == _BC:
+        return int(size) + 1
     if raw[at : at + 4] != b"\x1f\x8b\x08\x04":
         raise damaged(path, "what follows a block is no BGZF block")
-    if raw[at + 10 : at + 16] == b"\x06\0BC\x02\0":
-        return int.from_bytes(raw[at + 16 : at + 18], "little") + 1
     end = at + 12 + int.from_bytes(raw[at + 10 : at + 12], "little")
     if end > len(raw):
         return None
@@ -117,16 +122,15 @@ def damaged(path: Path, what: str) -> FormatError:
 
 def inflate_group(group: BlockGroup, target: npt.NDArray[np.uint8], at: int, path: Path) -> int:
     """Inflate a group into ``target`` from ``at`` on, with every checksum checked; return the bytes written."""
-    inflate = _thread_inflater()
-    for offset, size, n_text in group.bounds:
-        problem = inflate(group.raw, offset, size, target, at, n_text)
-        if problem:
-            raise damaged(path, problem)
-        at += n_text
+    problem = _thread_inflater()(group, target, at)
+    if problem:
+        raise damaged(path, problem)
     return group.n_text
 
 
-_Inflater = Callable[[npt.NDArray[np.uint8], int, int, npt.NDArray[np.uint8], int, int], str]
+_Inflater = Callable[[BlockGroup, npt.NDArray[np.uint8], int], str]
+"""Inflates a group into an array from a place on; returns what is wrong, or nothing."""
+
 _local = threading.local()
 
 
@@ -163,19 +167,26 @@ class _Libdeflate:
         self._state = library.libdeflate_alloc_decompressor()
         weakref.finalize(self, library.libdeflate_free_decompressor, self._state)
 
-    def __call__(self, raw: Any, offset: int, size: int, target: Any, at: int, n_text: int) -> str:
-        """Inflate one block; libdeflate checks its CRC-32 and, given no place for a length, its exact length."""
-        source, to = raw.ctypes.data + offset, target.ctypes.data + at
-        result = self._call(self._state, source, size, to, n_text, None)
-        return _LIBDEFLATE_ERRORS.get(result, "unknown") if result else ""
+    def __call__(self, group: BlockGroup, target: npt.NDArray[np.uint8], at: int) -> str:
+        """libdeflate checks each block's CRC-32 and, given no place for a length, its exact length."""
+        call, state = self._call, self._state
+        source, to = group.raw.ctypes.data, target.ctypes.data + at
+        for offset, size, n_text in group.bounds:
+            result = call(state, source + offset, size, to, n_text, None)
+            if result:
+                return _LIBDEFLATE_ERRORS.get(result, "unknown")
+            to += n_text
+        return ""
 
 
-def _inflate_zlib(raw: Any, offset: int, size: int, target: Any, at: int, n_text: int) -> str:
-    try:
-        text = zlib.decompress(raw[offset : offset + size], 31, bufsize=n_text + 1)
-    except zlib.error as error:
-        return str(error)
-    if len(text) != n_text:
-        return _LIBDEFLATE_ERRORS[2]
-    target[at : at + n_text] = np.frombuffer(text, dtype=np.uint8)
+def _inflate_zlib(group: BlockGroup, target: npt.NDArray[np.uint8], at: int) -> str:
+    for offset, size, n_text in group.bounds:
+        try:
+            text = zlib.decompress(group.raw[offset : offset + size].data, 31, bufsize=n_text + 1)
+        except zlib.error as error:
+            return str(error)
+        if len(text) != n_text:
+            return _LIBDEFLATE_ERRORS[2]
+        target[at : at + n_text] = np.frombuffer(text, dtype=np.uint8)
+        at += n_text
     return ""

@@ -92,7 +92,7 @@ def _with_known_dosages(block: GenotypeBlock) -> GenotypeBlock:
 def compacted(block: GenotypeBlock) -> FinishedBlock:
     """Return diploid calls as they are written, every biallelic record without dosages in its compact form."""
     alleles = block.alleles
-    counts = block.records["alt"].str.count_matches(",", literal=True).to_numpy().astype(np.int64) + 2
+    counts = block.allele_counts
     general = np.flatnonzero(~block.is_compact)
     plain = counts[general] == 2
     if block.dosages is not None:

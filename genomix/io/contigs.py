@@ -184,11 +184,18 @@ def check_positions(variants: pl.DataFrame, build: str, *, where: str | None = N
             )
 
 
-def ploidy_classes(contigs: Sequence[str] | pl.Series, positions: Any, build: str) -> npt.NDArray[np.int8]:
+def ploidy_classes(
+    contigs: Sequence[str] | pl.Series, positions: Any, build: str, *, run_lengths: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int8]:
     """Return the :class:`PloidyClass` of each variant, int8 (n_variants,).
 
     With an unknown build the pseudo-autosomal regions cannot be told apart, and all of X and Y count as X and Y.
     A variant on ``XY``, ``PAR1`` or ``PAR2`` is pseudo-autosomal under any build.
+
+    Parameters
+    ----------
+    contigs: normalised names, one for each variant; with ``run_lengths`` one for each run of variants on one contig.
+    positions: 1-based, (n_variants,).
     """
     names = pl.Series("contig", contigs, dtype=pl.String)
     place = np.asarray(positions, dtype=np.int64)
@@ -200,7 +207,11 @@ def ploidy_classes(contigs: Sequence[str] | pl.Series, positions: Any, build: st
     unique = names.unique(maintain_order=True).to_list()
     codes = [int(fixed.get(n, PloidyClass.OTHER)) for n in unique]
     classes = names.replace_strict(unique, codes, return_dtype=pl.Int8).to_numpy().astype(np.int8)
+    if run_lengths is not None:
+        classes = np.repeat(classes, run_lengths)
     for contig, (first_end, second_start) in PAR_ENDS.get(build, {}).items():
+        if fixed[contig] not in codes:
+            continue
         on_contig = classes == fixed[contig]
         classes[on_contig & ((place <= first_end) | (place >= second_start))] = PloidyClass.PAR
     return classes

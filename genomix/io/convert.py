@@ -5,15 +5,15 @@ the pseudo-autosomal regions, Y, MT); half-calls and calls of higher ploidy beco
 otherwise; records whose ALT alleles have no sequence are left out. QUAL, FILTER and the chosen INFO keys travel in the
 .pvar; FORMAT fields but GT, DS and GP do not.
 
-The input is read once, block by block; finished blocks wait in a :class:`~genomix.io.spool.Spool`, because a .pgen's
-writer must know the number of records. Memory is bounded by the block size and the table of records.
+The input is read once, block by block; finished calls wait in a :class:`~genomix.io.spool.Spool`, because a .pgen's
+writer must know the number of records, and their records in a :class:`~genomix.io.pvar_body.PvarBody`. Memory is
+bounded by the block size, and twelve bytes a record; records out of order take their whole table.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,18 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError, FormatError, OutputError
-from genomix.io.call_policies import CALL_NOTES, CALL_OUTCOMES, Policies, compacted, finish_block
-from genomix.io.contigs import UNKNOWN_BUILD, contig_ranks, ploidy_classes, reconcile_build
-from genomix.io.genotype_format import (
-    GenotypeSource,
-    beside,
-    default_block_size,
-    fileset_prefix,
-    find_format,
-)
+from genomix.io.call_policies import CALL_NOTES, CALL_OUTCOMES, Policies, finish_block
+from genomix.io.contigs import UNKNOWN_BUILD, ploidy_classes, reconcile_build
+from genomix.io.fileset_writer import FinishedRecords, write_fileset
+from genomix.io.genotype_format import GenotypeBlock, GenotypeSource, fileset_prefix, find_format
 from genomix.io.load_options import LoadOptions
 from genomix.io.load_steps import LoadSteps
-from genomix.io.pgen_writer import PgenBlockWriter
-from genomix.io.plink import SUFFIXES, open_pgen_records, read_pgen_block, split_alleles, variant_key
-from genomix.io.plink_tables import write_psam, write_pvar
+from genomix.io.plink import SUFFIXES
+from genomix.io.pvar_body import PvarBody
+from genomix.io.record_lines import RecordLines
 from genomix.io.sample_tables import choose_samples, family_identifiers, merge_samples
-from genomix.io.spool import FinishedBlock, Spool
-from genomix.provenance import atomic_path, output_errors
+from genomix.io.spool import Spool
+from genomix.provenance import output_errors
 
 Progress = Callable[[float, int], None]
 """Called with the share of the input that was read, and the records so far."""
@@ -129,21 +124,26 @@ def convert_genotypes(
     target = fileset_prefix(prefix, SUFFIXES)
     _check_options(chosen, kind.name)
     _prepare_folder(target)
-    with kind.open(source, chosen.opening()) as opened, Spool(target.parent) as spool:
+    with (
+        kind.open(source, chosen.opening()) as opened,
+        Spool(target.parent) as spool,
+        PvarBody(target.parent) as body,
+    ):
         build = reconcile_build(chosen.build or opened.header.build, opened.header.contigs, where=str(source))
         numbers, samples = _samples(opened, chosen, str(source))
         steps = LoadSteps(chosen, build, where=str(source), info_numbers=opened.header.info_numbers)
         out_build = steps.out_build
         calls: Counter[str] = Counter()
-        _read(opened, steps, spool, _Reading(chosen, out_build, numbers, samples, str(source)), calls, progress)
+        finished = FinishedRecords(spool, body)
+        _read(opened, steps, finished, _Reading(chosen, out_build, numbers, samples, str(source)), calls, progress)
         steps.finish()
         noted = {name: count for name, count in sorted(opened.notes.items()) if count}
-        if not spool.n_records:
+        if not body.n_records:
             raise FormatError(_nothing_left(steps), where=str(source), hint="look at the file, and at the options")
-        records = spool.records()
-        order = _canonical_order(records)
         meta = opened.header.kept_meta(chosen.info_keys)
-        _write_fileset(target, spool, records, order, samples, opened, out_build, meta)
+        written = write_fileset(
+            target, finished, samples, build=out_build, meta=meta, ref_known=opened.header.ref_known
+        )
     return ConversionReport(
         format=kind.name,
         build=out_build,
@@ -153,14 +153,14 @@ def convert_genotypes(
         n_sex_known=int((samples["sex"] != 0).sum()),
         n_records_read=steps.n_read,
         n_records_added=steps.n_added,
-        n_records_written=records.height,
-        n_variants_written=split_alleles(records).height,
+        n_records_written=body.n_records,
+        n_variants_written=body.n_variants,
         records_left_out=dict(sorted(steps.left_out.items())),
-        records_noted={**_notes(records), **{k: v for k, v in sorted(steps.noted.items()) if v}},
+        records_noted={**written.notes, **{k: v for k, v in sorted(steps.noted.items()) if v}},
         calls={name: calls[name] for name in CALL_OUTCOMES if calls[name]},
         calls_noted={**{name: calls[name] for name in CALL_NOTES if calls[name]}, **noted},
         policies={**_policy_sentences(chosen, out_build), **opened.header.policies},
-        sorted=order is not None,
+        sorted=written.was_sorted,
         rejected=steps.rejected(),
     )
 
@@ -226,7 +226,7 @@ class _Reading:
 
 
 def _read(
-    opened: GenotypeSource, steps: LoadSteps, spool: Spool, reading: _Reading, calls: Counter[str],
+    opened: GenotypeSource, steps: LoadSteps, finished: FinishedRecords, reading: _Reading, calls: Counter[str],
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Bring every block into its final form and spool it."""
@@ -237,16 +237,20 @@ def _read(
         if reading.numbers is not None:
             kept = kept.select_samples(reading.numbers)
         if kept.n_records:
-            records = _named(kept.records)
-            classes = ploidy_classes(records["contig"], records["position"].to_numpy(), reading.build)
-            spool.append(records, finish_block(kept, classes, sex, policies, calls, ids=ids, where=reading.where))
+            classes = _classes(kept, reading.build)
+            done = finish_block(kept, classes, sex, policies, calls, ids=ids, where=reading.where)
+            finished.calls.append(done)
+            finished.body.append(kept.fixed)
         if progress is not None:
             progress(opened.share_read(), steps.n_read)
 
 
-def _named(records: pl.DataFrame) -> pl.DataFrame:
-    named = pl.when(pl.col("variant_id") == ".").then(variant_key()).otherwise("variant_id")
-    return records.with_columns(named.alias("variant_id"))
+def _classes(block: GenotypeBlock, build: str) -> npt.NDArray[np.int8]:
+    """Return the ploidy class of each record."""
+    if isinstance(block.fixed, RecordLines):
+        lines = block.fixed
+        return ploidy_classes(lines.contigs, lines.positions, build, run_lengths=lines.run_lengths)
+    return ploidy_classes(block.records["contig"], block.records["position"].to_numpy(), build)
 
 
 def _nothing_left(steps: LoadSteps) -> str:
@@ -254,13 +258,6 @@ def _nothing_left(steps: LoadSteps) -> str:
         return "the input has no records"
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(steps.left_out.items()))
     return f"no record is left to write: {reasons}"
-
-
-def _canonical_order(records: pl.DataFrame) -> npt.NDArray[np.int64] | None:
-    """Return the records' order by contig and position, None when they are in it."""
-    ranks, positions = contig_ranks(records["contig"]), records["position"].to_numpy()
-    rising = (ranks[1:] > ranks[:-1]) | ((ranks[1:] == ranks[:-1]) & (positions[1:] >= positions[:-1]))
-    return None if bool(rising.all()) else np.lexsort((positions, ranks))
 
 
 def _policy_sentences(options: LoadOptions, build: str) -> dict[str, str]:
@@ -277,87 +274,3 @@ def _policy_sentences(options: LoadOptions, build: str) -> dict[str, str]:
         "info_kept": info,
         "not_carried_over": "other INFO keys, and all FORMAT fields but GT (and DS or GP as dosages says)",
     }
-
-
-def _notes(records: pl.DataFrame) -> dict[str, int]:
-    alt = pl.col("alt")
-    found = records.select(
-        alt.str.contains(",", literal=True).sum().alias("multi-allelic"),
-        alt.str.contains(r"(^|,)\*").sum().alias("with a spanning deletion among the ALTs"),
-        alt.str.contains(r"[<\[\]]").sum().alias("with a symbolic ALT beside a sequence"),
-        (~pl.col("filter").is_in(["PASS", "."])).sum().alias("FILTER is not PASS"),
-        pl.struct("contig", "position", "ref", "alt")
-        .is_duplicated()
-        .sum()
-        .alias("same position and alleles as another"),
-    ).row(0, named=True)
-    return {name: int(count) for name, count in found.items() if count}
-
-
-def _write_fileset(
-    prefix: Path, spool: Spool, records: pl.DataFrame, order: npt.NDArray[np.int64] | None, samples: pl.DataFrame,
-    opened: GenotypeSource, build: str, meta: tuple[str, ...],
-) -> None:  # fmt: skip
-    """Write .psam, .pvar and .pgen; all three are complete before the first takes its final name."""
-    with ExitStack() as stack:
-        pgen, pvar, psam = (stack.enter_context(atomic_path(beside(prefix, s))) for s in (".pgen", ".pvar", ".psam"))
-        try:
-            write_psam(psam, samples)
-            write_pvar(pvar, records if order is None else records[order], build=build, meta=meta)
-            shape = _Shape(samples.height, spool.max_alleles, opened.header.ref_known, spool)
-            counts = spool.allele_counts()
-            if order is None:
-                _write_pgen(pgen, shape, len(counts), spool.blocks())
-            else:
-                _write_sorted(pgen, shape, counts, records, order)
-        finally:
-            pgen.with_name(pgen.name + ".tmp").unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What a .pgen's writer must know beforehand."""
-
-    n_samples: int
-    max_alleles: int
-    ref_known: bool
-    spool: Spool
-
-
-def _write_pgen(path: Path, shape: _Shape, n_records: int, blocks: Iterator[FinishedBlock]) -> None:
-    writer = PgenBlockWriter(
-        path, n_samples=shape.n_samples, n_records=n_records, max_alleles=shape.max_alleles,
-        ref_known=shape.ref_known, phased=shape.spool.any_phased, dosages=shape.spool.any_dosages,
-    )  # fmt: skip
-    try:
-        for block in blocks:
-            writer.append(block)
-        writer.close()
-    except BaseException:
-        writer.abandon()
-        raise
-
-
-def _write_sorted(
-    path: Path, shape: _Shape, counts: npt.NDArray[np.int64], records: pl.DataFrame, order: npt.NDArray[np.int64]
-) -> None:
-    """Write in source order beside the target, then once more in canonical order."""
-    unsorted = path.with_name(path.name + ".unsorted")
-    try:
-        _write_pgen(unsorted, shape, len(counts), shape.spool.blocks())
-        _write_pgen(path, shape, len(counts), _reordered(unsorted, shape.n_samples, counts, records, order))
-    finally:
-        for leftover in (unsorted, unsorted.with_name(unsorted.name + ".tmp")):
-            leftover.unlink(missing_ok=True)
-
-
-def _reordered(
-    path: Path, n_samples: int, counts: npt.NDArray[np.int64], records: pl.DataFrame, order: npt.NDArray[np.int64]
-) -> Iterator[FinishedBlock]:
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uintp)
-    pgen = open_pgen_records(path, n_samples, offsets)
-    size = default_block_size(n_samples)
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
-        yield compacted(read_pgen_block(pgen, part, records[part]))
-    pgen.reader.close()

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import FormatError, Identifier, InputNotFoundError
+from genomix.io.record_lines import RecordLines
 from genomix.io.regions import Regions
 from genomix.registry import members
 
@@ -88,7 +90,7 @@ class GenotypeBlock:
     Parameters
     ----------
     numbers: int64 (n_records,) 0-based number of each record in its file.
-    records: the records' fixed columns, ``RECORDS_SCHEMA``.
+    fixed: the records' fixed columns, a frame of ``RECORDS_SCHEMA`` or what gives one (:attr:`records`).
     is_compact: bool (n_records,), whether a record lies in ``compact``; the others lie in ``alleles``, both in order.
     compact: int8 (n_compact, n_samples): 0, 1, 2, ``HET_PHASED``, ``HET_PHASED_REVERSED`` or ``COMPACT_MISSING``;
         such a record has at most one ALT, and each of its calls is diploid and either whole or wholly missing.
@@ -100,7 +102,7 @@ class GenotypeBlock:
     """
 
     numbers: npt.NDArray[np.int64]
-    records: pl.DataFrame
+    fixed: pl.DataFrame | RecordLines
     is_compact: npt.NDArray[np.bool_]
     compact: npt.NDArray[np.int8]
     alleles: AlleleArray
@@ -111,7 +113,19 @@ class GenotypeBlock:
     @property
     def n_records(self) -> int:
         """Number of records."""
-        return self.records.height
+        return self.fixed.height
+
+    @cached_property
+    def records(self) -> pl.DataFrame:
+        """The records' fixed columns, ``RECORDS_SCHEMA``."""
+        return self.fixed if isinstance(self.fixed, pl.DataFrame) else self.fixed.frame()
+
+    @cached_property
+    def allele_counts(self) -> npt.NDArray[np.int64]:
+        """Alleles of each record, REF included and at least two, int64 (n_records,)."""
+        if isinstance(self.fixed, RecordLines):
+            return np.maximum(self.fixed.n_alts, 1).astype(np.int64) + 1
+        return self.fixed["alt"].str.count_matches(",", literal=True).to_numpy().astype(np.int64) + 2
 
     def select(self, kept: npt.NDArray[np.bool_]) -> GenotypeBlock:
         """Return the records where ``kept`` is True."""
@@ -158,7 +172,7 @@ class GenotypeBlock:
             dosages[~self.is_compact] = self.dosages
         none = np.zeros(n, dtype=np.bool_)
         return GenotypeBlock(
-            self.numbers, self.records, none, np.empty((0, m), dtype=np.int8), alleles, phased, without, dosages
+            self.numbers, self.fixed, none, np.empty((0, m), dtype=np.int8), alleles, phased, without, dosages
         )
 
 

@@ -20,6 +20,7 @@ from genomix.errors import ConfigError, FormatError
 from genomix.io.contigs import CONTIG_LENGTHS, UNKNOWN_BUILD, check_positions, normalise_contigs, resolve_build
 from genomix.io.genotype_format import HET_PHASED, HET_PHASED_REVERSED, MISSING, GenotypeBlock
 from genomix.io.load_options import LoadOptions
+from genomix.io.record_lines import RecordLines
 
 if TYPE_CHECKING:
     from genomix.io.chain import Chain
@@ -68,6 +69,10 @@ class LoadSteps:
         self._target = _open_fasta(options.target_fasta)
         if options.left_align and self._fasta is None:
             raise ConfigError("left-alignment needs the reference sequence", hint="give --fasta")
+        self._looks_only = not (
+            options.keep_filter is not None or options.regions is not None or options.multi_allelic != "keep"
+            or self._fasta is not None or self._chain is not None
+        )  # fmt: skip
         self._renames = options.multi_allelic == "split" or options.left_align or options.chain is not None
         self.build = _checked_build(self._fasta, build)
         self.out_build = self._lifted_build()
@@ -105,12 +110,16 @@ class LoadSteps:
     def apply(self, block: GenotypeBlock) -> GenotypeBlock:
         """Return what is to be written of a block, contigs normalised and alleles in upper case."""
         self.n_read += block.n_records
+        if self._looks_only and isinstance(block.fixed, RecordLines) and block.fixed.is_plain:
+            lines = block.fixed.with_normal_contigs()
+            check_positions(lines.last_positions(), self.build, where=self._where)
+            return replace(block, fixed=lines)
         check_columns(block, self._where)
         block = self._selected(block)
         if self._renames:
-            block = replace(block, records=_without_made_names(block.records))
+            block = replace(block, fixed=_without_made_names(block.records))
         block = self._by_alts(block)
-        block = replace(block, records=normalised_names(block.records))
+        block = replace(block, fixed=normalised_names(block.records))
         self.noted["an ALT is REF, or is there twice"] += n_repeated_alleles(block.records)
         check_positions(block.records, self.build, where=self._where)
         if self._fasta is not None:
@@ -181,7 +190,7 @@ class LoadSteps:
         for status, count in aligned.status.value_counts(sort=False).iter_rows():
             if status not in (UNCHANGED, ALIGNED):
                 self.noted[f"not aligned: {status}"] += int(count)
-        return replace(block, records=aligned.records)
+        return replace(block, fixed=aligned.records)
 
     def _lifted(self, block: GenotypeBlock) -> GenotypeBlock:
         from genomix.io.liftover import lift_records
@@ -195,7 +204,7 @@ class LoadSteps:
         self.noted["lifted to the reverse strand"] += int(reverse.sum())
         self.noted["REF and ALT swapped by the liftover"] += int(swapped.sum())
         before = block.records["contig"]
-        block = replace(block, records=normalised_names(lifted.records.filter(pl.Series(kept))))
+        block = replace(block, fixed=normalised_names(lifted.records.filter(pl.Series(kept))))
         self.noted["lifted to another contig"] += int((block.records["contig"] != before).sum())
         check_positions(block.records, self.out_build, where=self._where)
         if not swapped.any():

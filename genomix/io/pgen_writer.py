@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from genomix.errors import OutputError
-from genomix.io.genotype_format import COMPACT_MISSING, HET_PHASED, AlleleArray
+from genomix.io.genotype_format import COMPACT_MISSING, HET_PHASED
 from genomix.io.packing import alleles_of_codes
 from genomix.io.spool import FinishedBlock
 
@@ -63,6 +63,7 @@ class PgenBlockWriter:
         A record with any finite dosage is written as dosages, from which pgenlib derives its hard calls.
         """
         kinds = _kinds(block)
+        alleles = _for_pgenlib(block)
         at_compact, at_general = 0, 0
         try:
             for start, end, kind in _runs(kinds):
@@ -76,7 +77,7 @@ class PgenBlockWriter:
                     values = np.nan_to_num(block.dosages[part], nan=float(COMPACT_MISSING)).astype(np.float32)
                     self._writer.append_dosages_batch(np.ascontiguousarray(values))
                 else:
-                    self._append_alleles(block.general[part], block.phased[part], block.allele_counts[start:end])
+                    self._append_alleles(alleles, part, block.allele_counts[start:end])
                 at_general += n
         except RuntimeError as error:
             raise self._failed(error) from error
@@ -94,19 +95,12 @@ class PgenBlockWriter:
             else:
                 self._writer.append_partially_phased_batch(flat, (part >= HET_PHASED).astype(np.uint8))
 
-    def _append_alleles(
-        self, alleles: AlleleArray, phased: npt.NDArray[np.bool_], allele_counts: npt.NDArray[np.int64]
-    ) -> None:
-        codes = alleles.astype(np.int32)
-        codes[codes < 0] = COMPACT_MISSING
+    def _append_alleles(self, alleles: _PgenAlleles, part: slice, allele_counts: npt.NDArray[np.int64]) -> None:
         counts = allele_counts.astype(np.uint32)
-        flat = np.ascontiguousarray(codes.reshape(len(codes), -1))
         if not self._phased:
-            self._writer.append_alleles_batch(flat, allele_cts=counts)
+            self._writer.append_alleles_batch(alleles.codes[part], allele_cts=counts)
             return
-        heterozygous = codes[:, :, 0] != codes[:, :, 1]
-        present = np.ascontiguousarray((phased & heterozygous).astype(np.uint8))
-        self._writer.append_partially_phased_batch(flat, present, allele_cts=counts)
+        self._writer.append_partially_phased_batch(alleles.codes[part], alleles.phased[part], allele_cts=counts)
 
     def close(self) -> None:
         """Finish the file."""
@@ -135,10 +129,26 @@ class PgenBlockWriter:
             self._path.with_name(name).unlink(missing_ok=True)
 
 
+class _PgenAlleles(NamedTuple):
+    """The general calls of a block as pgenlib takes them: int32 (n, 2 * n_samples), uint8 (n, n_samples)."""
+
+    codes: npt.NDArray[np.int32]
+    phased: npt.NDArray[np.uint8]
+
+
+def _for_pgenlib(block: FinishedBlock) -> _PgenAlleles:
+    codes = block.general.astype(np.int32)
+    codes[codes < 0] = COMPACT_MISSING
+    phased = block.phased & (codes[:, :, 0] != codes[:, :, 1])
+    return _PgenAlleles(codes.reshape(len(codes), 2 * codes.shape[1]), np.ascontiguousarray(phased.astype(np.uint8)))
+
+
 def _kinds(block: FinishedBlock) -> npt.NDArray[np.int8]:
     """How each record is written."""
     kinds = np.full(len(block.is_compact), _ALLELES, dtype=np.int8)
-    phased = block.compact.max(axis=1, initial=0) >= HET_PHASED
+    phased = np.zeros(len(block.compact), dtype=np.bool_)
+    if block.compact.max(initial=0) >= HET_PHASED:
+        phased = block.compact.max(axis=1, initial=0) >= HET_PHASED
     of_compact = np.where(phased, _PHASED, _UNPHASED).astype(np.int8)
     some = np.flatnonzero(phased)
     of_compact[some[(block.compact[some] == 1).any(axis=1)]] = _PARTLY_PHASED

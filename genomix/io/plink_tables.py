@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -101,36 +101,43 @@ def _typed_records(frame: pl.DataFrame, path: Path, first_line: int) -> pl.DataF
     return typed.select([pl.col(n).cast(t) for n, t in RECORDS_SCHEMA.items()])
 
 
-def write_pvar(path: Path, records: pl.DataFrame, *, build: str, meta: tuple[str, ...] = ()) -> None:
-    """Write records as a .pvar without dates or tool versions; QUAL, FILTER and INFO where some record has one.
+OPTIONAL_COLUMNS = {"quality": ("QUAL", "."), "filter": ("FILTER", "PASS"), "info": ("INFO", ".")}
+"""Columns of a .pvar that are written where some record says something: their header, and what says nothing (beside
+``.``)."""
 
-    ``meta`` are ``##INFO`` and ``##FILTER`` lines, written where the column is.
+
+def pvar_header(contigs: Sequence[str], columns: Sequence[str], *, build: str, meta: tuple[str, ...] = ()) -> bytes:
+    """Return the lines before a .pvar's first record, without dates or tool versions.
+
+    Parameters
+    ----------
+    contigs: in the order of the records; columns: those of ``OPTIONAL_COLUMNS`` that are written.
+    meta: ``##INFO`` and ``##FILTER`` lines, written where the column is.
     """
-    present = records["contig"].unique(maintain_order=True).to_list()
     lengths = CONTIG_LENGTHS.get(build, {})
     lines = ["##fileformat=VCFv4.3"]
     if build != UNKNOWN_BUILD:
         lines.append(f"##genomix_build={build}")
-    for name in present:
+    for name in contigs:
         length = f",length={lengths[name]}" if name in lengths else ""
         lines.append(f"##contig=<ID={name}{length}>")
-    optional = {
-        header: pl.col(name).alias(header)
-        for name, header, absent in (("quality", "QUAL", "."), ("filter", "FILTER", "PASS"), ("info", "INFO", "."))
-        if name in records.columns and (~records[name].is_in([absent, "."])).any()
-    }
+    optional = [OPTIONAL_COLUMNS[name][0] for name in columns]
     lines += [line for line in meta if line[2 : line.index("=")] in optional]
-    table = records.select(
-        pl.col("contig").alias("#CHROM"),
-        pl.col("position").alias("POS"),
-        pl.col("variant_id").alias("ID"),
-        pl.col("ref").alias("REF"),
-        pl.col("alt").alias("ALT"),
-        *optional.values(),
-    )
+    lines.append("\t".join(["#CHROM", "POS", "ID", "REF", "ALT", *optional]))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def write_pvar(path: Path, records: pl.DataFrame, *, build: str, meta: tuple[str, ...] = ()) -> None:
+    """Write records as a .pvar; QUAL, FILTER and INFO where some record has one (see :func:`pvar_header`)."""
+    columns = [
+        name for name, (_, absent) in OPTIONAL_COLUMNS.items()
+        if name in records.columns and (~records[name].is_in([absent, "."])).any()
+    ]  # fmt: skip
+    contigs = records["contig"].unique(maintain_order=True).to_list()
+    table = records.select("contig", "position", "variant_id", "ref", "alt", *columns)
     with path.open("wb") as out:
-        out.write(("\n".join(lines) + "\n").encode())
-        table.write_csv(out, separator="\t", quote_style="never")
+        out.write(pvar_header(contigs, columns, build=build, meta=meta))
+        table.write_csv(out, separator="\t", quote_style="never", include_header=False)
 
 
 def read_psam(path: Path) -> pl.DataFrame:

@@ -15,7 +15,6 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from genomix.errors import OutputError
 from genomix.io.genotype_format import HET_PHASED, AlleleArray
@@ -40,7 +39,7 @@ class FinishedBlock(NamedTuple):
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing_genotypes(folder: Path) -> Iterator[None]:
     """Turn a failure to write the temporary file into an :class:`OutputError` about the genotypes."""
     try:
         with output_errors(folder):
@@ -51,7 +50,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 class Spool:
-    """Takes finished blocks with their records, and gives the blocks back in order; use as a context manager.
+    """Takes finished blocks, and gives them back in order; use as a context manager.
 
     Attributes
     ----------
@@ -64,13 +63,12 @@ class Spool:
         self.any_phased = False
         self.any_dosages = False
         self.max_alleles = 2
-        self._records: list[pl.DataFrame] = []
         self._allele_counts: list[npt.NDArray[np.int64]] = []
         self._index: list[list[tuple[str, tuple[int, ...], int]]] = []
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Spool:
-        with _writing(self.folder):
+        with writing_genotypes(self.folder):
             self._file = tempfile.TemporaryFile(dir=self.folder)  # closed by __exit__
         return self
 
@@ -82,23 +80,18 @@ class Spool:
     @property
     def n_records(self) -> int:
         """Number of records so far."""
-        return sum(frame.height for frame in self._records)
-
-    def records(self) -> pl.DataFrame:
-        """Return the fixed columns of all records."""
-        return pl.concat(self._records).rechunk()
+        return sum(len(counts) for counts in self._allele_counts)
 
     def allele_counts(self) -> npt.NDArray[np.int64]:
         """Return the allele count of every record."""
         return np.concatenate(self._allele_counts) if self._allele_counts else np.empty(0, dtype=np.int64)
 
-    def append(self, records: pl.DataFrame, block: FinishedBlock) -> None:
+    def append(self, block: FinishedBlock) -> None:
         """Write a block."""
         phased = int(block.compact.max(initial=0)) >= HET_PHASED
         self.any_phased |= phased or bool((block.phased & (block.general[..., 0] != block.general[..., 1])).any())
         self.any_dosages |= block.dosages is not None
         self.max_alleles = max(self.max_alleles, int(block.allele_counts.max(initial=2)))
-        self._records.append(records)
         self._allele_counts.append(block.allele_counts)
         parts: dict[str, Any] = {
             "is_compact": block.is_compact,
@@ -108,7 +101,7 @@ class Spool:
         }
         if block.dosages is not None:
             parts["dosages"] = block.dosages
-        with _writing(self.folder):
+        with writing_genotypes(self.folder):
             self._index.append([self._write(name, array) for name, array in parts.items()])
 
     def _write(self, name: str, array: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], int]:
@@ -125,7 +118,7 @@ class Spool:
     def blocks(self) -> Iterator[FinishedBlock]:
         """Yield the blocks from the first on."""
         assert self._file is not None
-        with _writing(self.folder):
+        with writing_genotypes(self.folder):
             self._file.flush()
             self._file.seek(0)
         for parts, counts in zip(self._index, self._allele_counts, strict=True):

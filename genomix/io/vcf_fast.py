@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from genomix.io.genotype_format import MISSING, RECORDS_SCHEMA, DosageField, GenotypeBlock
+from genomix.io.record_lines import FILTER, INFO, QUAL, RecordLines
 from genomix.io.vcf_calls import Calls, calls_of_text
 from genomix.io.vcf_pieces import Piece
 from genomix.io.vcf_text import ALL_INFO, LineError, read_lines
 
-_COLUMNS = {"contig": 0, "variant_id": 2, "ref": 3, "alt": 4, "quality": 5, "filter": 6}
 _FIRST = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&+./:;?@^_|~-"
 
 
@@ -57,15 +56,18 @@ class PieceReader:
     folder: Path
     with_calls: bool = True
     _kernels: Any = field(default=None, repr=False)
+    _record_kernels: Any = field(default=None, repr=False)
 
     def load(self) -> None:
         """Load the kernels, before threads do."""
-        from genomix.io.kernels import vcf_kernels
+        from genomix.io.kernels import record_kernels, vcf_kernels
 
-        self._kernels = vcf_kernels
+        self._kernels, self._record_kernels = vcf_kernels, record_kernels
         self._allowed = np.zeros(256, dtype=np.uint8)
         self._allowed[list(_FIRST)] = 2
         self._allowed[[ord("*"), ord("=")]] = 1
+        self._is_base = np.zeros(256, dtype=np.uint8)
+        self._is_base[list(b"ACGTN")] = 1
         keys = [k.encode() for k in self.info_keys]
         self._keys = np.frombuffer(b"".join(keys) or b"\0", dtype=np.uint8)
         self._key_ends = np.cumsum([len(k) for k in keys]).astype(np.int64)
@@ -105,17 +107,17 @@ class PieceReader:
         if n < 0:
             return None
         fields, status = fields[:n], status[:n]
-        frame = self._records(piece.buffer, fields, positions[:n], not_ascii)
-        if frame is None:
+        found = self._lines(piece.buffer, fields, positions[:n], n_alts[:n], not_ascii)
+        if found is None:
             return None
         numbers = np.arange(n, dtype=np.int64)
         if not self.with_calls:
             empty = np.empty((0, 0), dtype=np.int8)
             return ParsedPiece(
-                GenotypeBlock(numbers, frame, np.zeros(n, dtype=np.bool_), empty, *_no_calls(n)), n, None, 0
+                GenotypeBlock(numbers, found, np.zeros(n, dtype=np.bool_), empty, *_no_calls(n)), n, None, 0
             )
         calls, n_handed = self._general(piece, fields, n_alts, n_keys, status, n - n_compact)
-        block = GenotypeBlock(numbers, frame, status == k.COMPACT, compact[:n_compact], *calls)
+        block = GenotypeBlock(numbers, found, status == k.COMPACT, compact[:n_compact], *calls)
         return ParsedPiece(block, n, None, n_handed)
 
     def _general(
@@ -141,45 +143,34 @@ class PieceReader:
             dosages[rows] = calls.dosages
         return Calls(alleles, phased, without, dosages), n_handed
 
-    def _records(
-        self, buffer: npt.NDArray[np.uint8], fields: Any, positions: npt.NDArray[np.int64], not_ascii: bool
-    ) -> pl.DataFrame | None:
-        """Return the fixed columns, or None when a column is not UTF-8."""
+    def _lines(
+        self, buffer: npt.NDArray[np.uint8], fields: Any, positions: npt.NDArray[np.int64], n_alts: Any, not_ascii: bool
+    ) -> RecordLines | None:
+        """Return the fixed columns, or None when they are not UTF-8."""
         n = len(fields)
-        arrays: dict[str, Any] = {"position": pa.Array.from_buffers(pa.int64(), n, [None, pa.py_buffer(positions)])}
-        columns = {**_COLUMNS, "info": 7} if self.info_keys == ALL_INFO else _COLUMNS
-        for name, column in columns.items():
-            offsets = np.zeros(n + 1, dtype=np.int64)
-            np.cumsum(fields[:, column + 1] - fields[:, column] - 1, out=offsets[1:])
-            out = np.empty(offsets[-1], dtype=np.uint8)
-            self._kernels.gather(buffer, fields, column, offsets, out)
-            arrays[name] = (offsets, out)
-        if "info" not in arrays:
-            offsets = np.zeros(n + 1, dtype=np.int64)
-            out = np.empty(int((fields[:, 8] - fields[:, 7]).sum()) + 1, dtype=np.uint8)
-            self._kernels.reduce_info(buffer, fields, self._keys, self._key_ends, offsets, out)
-            arrays["info"] = (offsets, out[: offsets[-1]])
-        texts = [a for name, a in arrays.items() if name != "position"]
-        if not_ascii and not all(_is_utf8(offsets, out) for offsets, out in texts):
+        if not_ascii and not all(_is_utf8(buffer[f[0] : f[8]]) for f in fields):
             return None
-        ready = [a if name == "position" else _strings(*a) for name, a in ((c, arrays[c]) for c in RECORDS_SCHEMA)]
-        frame = pl.from_arrow(pa.RecordBatch.from_arrays(ready, names=list(RECORDS_SCHEMA)))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        k = self._record_kernels
+        text = np.empty(int((fields[:, 8] - fields[:, 2]).sum()) + 2 * n, dtype=np.uint8)
+        ends, starts = np.empty((n, k.N_KEPT), dtype=np.int32), np.empty(n, dtype=np.int64)
+        bits, n_filtered, n_runs = k.copy_columns(
+            buffer, fields, self._keys, self._key_ends, self.info_keys == ALL_INFO, self._is_base, text, ends, starts
+        )
+        starts = starts[:n_runs].copy()
+        contigs = tuple(buffer[f[0] : f[1] - 1].tobytes().decode() for f in fields[starts])
+        length = int(ends[-1, -1]) + 1 if n else 0
+        return RecordLines(
+            text[:length], ends, positions.copy(), n_alts.copy(), starts, contigs, bits & (QUAL | FILTER | INFO),
+            n_filtered, not bits & k.NOT_PLAIN,
+        )  # fmt: skip
 
 
-def _strings(offsets: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> Any:
-    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(out))
-
-
-def _is_utf8(offsets: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> bool:
-    """Say whether each string is UTF-8: all of them together are, and none starts inside a character."""
+def _is_utf8(text: npt.NDArray[np.uint8]) -> bool:
     try:
-        out.tobytes().decode()
+        text.tobytes().decode()
     except UnicodeDecodeError:
         return False
-    starts = offsets[:-1][np.diff(offsets) > 0]
-    return not bool(((out[starts] & 0xC0) == 0x80).any())
+    return True
 
 
 def _no_calls(n: int) -> Calls:

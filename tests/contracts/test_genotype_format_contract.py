@@ -136,7 +136,7 @@ class _SwappedSource(_Source):
 
     def blocks(self) -> Iterator[GenotypeBlock]:
         for block in super().blocks():
-            yield replace(block, records=block.records.rename({"ref": "alt", "alt": "ref"}))
+            yield replace(block, fixed=block.records.rename({"ref": "alt", "alt": "ref"}))
 
 
 class _QuietFilterSource(_Source):
@@ -144,7 +144,7 @@ class _QuietFilterSource(_Source):
 
     def blocks(self) -> Iterator[GenotypeBlock]:
         for block in super().blocks():
-            yield replace(block, records=block.records.with_columns(pl.lit(".").alias("filter")))
+            yield replace(block, fixed=block.records.with_columns(pl.lit(".").alias("filter")))
 
 
 class _UntypedSource(_Source):
