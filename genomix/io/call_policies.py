@@ -16,7 +16,6 @@ import polars as pl
 from genomix.errors import FormatError, Identifier
 from genomix.io.contigs import HAPLOID_CLASSES, PloidyClass
 from genomix.io.genotype_format import (
-    COMPACT_MISSING,
     HAPLOID,
     HET_PHASED,
     HET_PHASED_REVERSED,
@@ -25,7 +24,7 @@ from genomix.io.genotype_format import (
     AlleleArray,
     GenotypeBlock,
 )
-from genomix.io.packing import codes_of_alleles
+from genomix.io.packing import codes_of_alleles, count_missing
 from genomix.io.spool import FinishedBlock
 
 HalfCallPolicy = Literal["missing", "reference", "error"]
@@ -68,7 +67,7 @@ def finish_block(
     FormatError: where a policy is ``"error"`` and such a call is met.
     """
     general = ~block.is_compact
-    missing = int(np.count_nonzero(block.compact == COMPACT_MISSING))
+    missing = count_missing(block.compact)
     calls["missing"] += missing
     calls["diploid calls kept"] += block.compact.size - missing
     alleles = _apply_ploidy(block, classes[general], policies, calls, ids=ids, where=where)

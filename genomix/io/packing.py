@@ -129,3 +129,31 @@ def codes_of_alleles(alleles: npt.NDArray[np.int16], phased: npt.NDArray[np.bool
     het = phased & (codes == 1)
     codes[het] = np.where(alleles[..., 0][het] == 0, HET_PHASED, HET_PHASED_REVERSED)
     return codes
+
+
+UNPHASED_HET, PHASED_HET = 1, 2
+
+
+def heterozygotes_of_rows(codes: CodeArray) -> npt.NDArray[np.uint8]:
+    """Return for each row whether it holds unphased heterozygotes (``UNPHASED_HET``) and phased ones (``PHASED_HET``).
+
+    >>> heterozygotes_of_rows(np.array([[0, 2, -9], [1, 0, 0], [1, 3, 4], [4, 2, 0]], dtype=np.int8)).tolist()
+    [0, 1, 3, 2]
+    """
+    kernels = _kernels()
+    if kernels is not None:
+        found = np.empty(len(codes), dtype=np.uint8)
+        kernels.kinds_of_rows(codes, found)
+        return found
+    phased = codes.max(axis=1, initial=0) >= HET_PHASED
+    unphased = (codes == 1).any(axis=1)
+    kinds: npt.NDArray[np.uint8] = (UNPHASED_HET * unphased + PHASED_HET * phased).astype(np.uint8)
+    return kinds
+
+
+def count_missing(codes: CodeArray) -> int:
+    """Return how many codes are missing, of int8 (n, n_samples)."""
+    kernels = _kernels()
+    if kernels is not None:
+        return int(kernels.count_equal(codes, COMPACT_MISSING))
+    return int(np.count_nonzero(codes == COMPACT_MISSING))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from genomix.errors import OutputError
 from genomix.io.genotype_format import COMPACT_MISSING, HET_PHASED
-from genomix.io.packing import alleles_of_codes
+from genomix.io.packing import alleles_of_codes, heterozygotes_of_rows
 from genomix.io.spool import FinishedBlock
 
 _ROWS_AT_ONCE = 64
@@ -143,16 +143,13 @@ def _for_pgenlib(block: FinishedBlock) -> _PgenAlleles:
     return _PgenAlleles(codes.reshape(len(codes), 2 * codes.shape[1]), np.ascontiguousarray(phased.astype(np.uint8)))
 
 
+_KIND_OF_HETEROZYGOTES = np.array([_UNPHASED, _UNPHASED, _PHASED, _PARTLY_PHASED], dtype=np.int8)
+
+
 def _kinds(block: FinishedBlock) -> npt.NDArray[np.int8]:
     """How each record is written."""
     kinds = np.full(len(block.is_compact), _ALLELES, dtype=np.int8)
-    phased = np.zeros(len(block.compact), dtype=np.bool_)
-    if block.compact.max(initial=0) >= HET_PHASED:
-        phased = block.compact.max(axis=1, initial=0) >= HET_PHASED
-    of_compact = np.where(phased, _PHASED, _UNPHASED).astype(np.int8)
-    some = np.flatnonzero(phased)
-    of_compact[some[(block.compact[some] == 1).any(axis=1)]] = _PARTLY_PHASED
-    kinds[block.is_compact] = of_compact
+    kinds[block.is_compact] = _KIND_OF_HETEROZYGOTES[heterozygotes_of_rows(block.compact)]
     if block.dosages is not None:
         with_dosages = np.isfinite(block.dosages).any(axis=1)
         kinds[~block.is_compact] = np.where(with_dosages, _DOSAGES, _ALLELES)

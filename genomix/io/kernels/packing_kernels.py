@@ -34,3 +34,28 @@ def expand(codes: Any, table: Any, out: Any) -> None:
     """Write the two alleles of each code, ``table`` int64 (256,) of int32 pairs, into int64 ``out``."""
     for i in range(len(codes)):
         out[i] = table[codes[i] & 255]
+
+
+@njit(cache=True, nogil=True)
+def kinds_of_rows(codes: Any, out: Any) -> None:
+    """Write for each row of int8 codes: 1 where some code is an unphased heterozygote, plus 2 where one is phased."""
+    for i in range(codes.shape[0]):
+        row = codes[i]
+        unphased, phased = False, False
+        for j in range(len(row)):
+            unphased |= row[j] == 1
+            phased |= row[j] >= 3
+        out[i] = unphased + 2 * phased
+
+
+@njit(cache=True, nogil=True)
+def count_equal(codes: Any, value: int) -> int:
+    """Return how many codes are ``value``."""
+    total = 0
+    for i in range(codes.shape[0]):
+        n = 0
+        row = codes[i]
+        for j in range(len(row)):
+            n += row[j] == value
+        total += n
+    return total

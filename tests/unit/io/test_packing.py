@@ -57,3 +57,19 @@ def test_compiled_kernels_give_the_same_bytes(phased: bool, monkeypatch: pytest.
     for a, b in zip(compiled, plain, strict=True):
         np.testing.assert_array_equal(a, b)
     assert packing_kernels.__name__ in sys.modules
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 4, -9]), min_size=3, max_size=3), max_size=9))
+def test_rows_are_told_by_their_heterozygotes(rows: list[list[int]]) -> None:
+    from genomix.io.kernels import packing_kernels  # loads numba, so that the compiled forms are taken
+
+    codes = np.array(rows, dtype=np.int8).reshape(len(rows), 3)
+    kinds = [(1 in row) + 2 * (3 in row or 4 in row) for row in rows]
+    missing = sum(row.count(-9) for row in rows)
+    assert packing._kernels() is packing_kernels
+    assert packing.heterozygotes_of_rows(codes).tolist() == kinds
+    assert packing.count_missing(codes) == missing
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "_kernels", lambda: None)
+        assert packing.heterozygotes_of_rows(codes).tolist() == kinds
+        assert packing.count_missing(codes) == missing
