@@ -128,9 +128,21 @@ def harmonise_units(
     events: schema EVENTS. table: conversions, first match wins. implausible: count values outside the documented
         bounds only (``flag``), or make them missing too.
     """
+    return apply_units(events, plan_units(count_units(events), table), implausible=implausible)
+
+
+def count_units(events: pl.DataFrame) -> pl.DataFrame:
+    """Return code, unit_from and n: values by unit as recorded; counts of the parts of a source add up."""
+    valued = events.filter(pl.col("numeric_value").is_not_null())
+    return valued.group_by("code", pl.col("unit").alias("unit_from")).agg(pl.len().cast(pl.Int64).alias("n"))
+
+
+def apply_units(
+    events: pl.DataFrame, plan: pl.DataFrame, *, implausible: Literal["flag", "missing"] = "flag"
+) -> Harmonised:
+    """Bring values to the units of a plan; ``events`` may be a part of the source that the plan was made for."""
     if implausible not in ("flag", "missing"):
         raise ConfigError(f"implausible is {implausible!r}", hint="flag or missing")
-    plan = _plan(events, table)
     joined = events.join(
         plan, left_on=["code", "unit"], right_on=["code", "unit_from"], how="left", nulls_equal=True,
         maintain_order="left",
@@ -160,14 +172,12 @@ def harmonise_units(
     return Harmonised(changed, UnitReport(report))
 
 
-def _plan(events: pl.DataFrame, table: tuple[Analyte, ...]) -> pl.DataFrame:
-    """Decide for every (code, unit as recorded) that has values: target, factor, offset and action."""
-    used = (
-        events.filter(pl.col("numeric_value").is_not_null())
-        .group_by("code", pl.col("unit").alias("unit_from"))
-        .agg(pl.len().cast(pl.Int64).alias("n"))
-        .with_columns(pl.col("unit_from").replace(SPELLINGS).alias("unit"))
-    )
+def plan_units(counts: pl.DataFrame, table: tuple[Analyte, ...] = DEFAULT_TABLE) -> pl.DataFrame:
+    """Decide for every (code, unit as recorded) that has values: target, factor, offset and action.
+
+    ``counts``: :func:`count_units` of the whole source.
+    """
+    used = counts.with_columns(pl.col("unit_from").replace(SPELLINGS).alias("unit"))
     number = pl.lit(None, dtype=pl.Int32)
     for i, analyte in reversed(list(enumerate(table))):
         number = pl.when(pl.col("code").str.contains(analyte.pattern)).then(pl.lit(i, dtype=pl.Int32)).otherwise(number)

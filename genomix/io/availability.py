@@ -148,16 +148,19 @@ def _no_unknown(content: Mapping[str, Any], allowed: tuple[str, ...], where: str
         raise ConfigError(f"unknown key {unknown[0]!r}", where=where, hint="one of: " + ", ".join(allowed))
 
 
-def add_availability(events: pl.DataFrame, rules: AvailabilityRules = DEFAULT_RULES) -> Available:
+def add_availability(
+    events: pl.DataFrame, rules: AvailabilityRules = DEFAULT_RULES, *, midnights: pl.DataFrame | None = None
+) -> Available:
     """Add ``time_precision`` and ``available_time`` to events; what the source states itself is kept.
 
     Parameters
     ----------
     events: columns subject_id, time (Datetime us), code; optionally table, is_date (the source column held dates),
-        time_precision and available_time (kept where not null).
+        time_precision and available_time (kept where not null). All events of a person are here or none.
+    midnights: :func:`count_midnights` of the whole source, where ``events`` are a part of it.
     """
     frame = events.with_columns(*(v.alias(n) for n, v in _ABSENT.items() if n not in events.columns))
-    frame = _with_action(frame, rules)
+    frame = _with_action(frame, rules, count_midnights(frame, rules) if midnights is None else midnights)
     midnight = pl.col("time") == pl.col("time").dt.truncate("1d")
     is_day = (
         pl.when(pl.col("time_precision").is_not_null())
@@ -193,11 +196,29 @@ _ABSENT: dict[str, pl.Expr] = {
 }
 
 
-def _with_action(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
-    """Add _action and _rule: by the most specific rule, else by the share of midnights of the code's first part."""
-    ordered = sorted(rules.rules, key=lambda r: (r.table is None, -len(r.prefix), r.prefix, r.table or ""))
+def count_midnights(events: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
+    """Return how many stamps are midnight, by table and first part of the code, among codes that no rule names.
+
+    Columns group, table, stamps, midnights; counts of the parts of a source add up.
+    """
+    frame = events.with_columns(*(v.alias(n) for n, v in _ABSENT.items() if n not in events.columns))
+    unnamed = _with_rule_number(frame, rules).filter(pl.col("_number").is_null() & pl.col("time").is_not_null())
+    midnight = pl.col("time") == pl.col("time").dt.truncate("1d")
+    return (
+        unnamed.group_by(pl.col("_group").alias("group"), "table")
+        .agg(pl.len().cast(pl.Int64).alias("stamps"), midnight.sum().cast(pl.Int64).alias("midnights"))
+        .sort("group", "table")
+    )
+
+
+def _ordered(rules: AvailabilityRules) -> list[AvailabilityRule]:
+    return sorted(rules.rules, key=lambda r: (r.table is None, -len(r.prefix), r.prefix, r.table or ""))
+
+
+def _with_rule_number(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
+    """Add _number, the place of the rule that decides (null without), and _group, the first part of the code."""
     number = pl.lit(None, dtype=pl.Int32)
-    for i, rule in reversed(list(enumerate(ordered))):
+    for i, rule in reversed(list(enumerate(_ordered(rules)))):
         match = pl.col("code").str.starts_with(rule.prefix)
         if rule.table is not None:
             match &= pl.col("table").eq_missing(pl.lit(rule.table))
@@ -205,13 +226,17 @@ def _with_action(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
     pairs = frame.select("code", "table").unique().with_columns(
         number.alias("_number"), pl.col("code").str.extract("^(.*?)(?://|$)").alias("_group")
     )  # fmt: skip
-    frame = frame.join(pairs, on=["code", "table"], how="left", nulls_equal=True, maintain_order="left")
-    midnight = pl.col("time") == pl.col("time").dt.truncate("1d")
-    groups = (
-        frame.filter(pl.col("_number").is_null() & pl.col("time").is_not_null())
-        .group_by("_group", "table")
-        .agg((midnight.sum() >= rules.midnight_share * pl.len()).alias("_dates"))
-    )
+    return frame.join(pairs, on=["code", "table"], how="left", nulls_equal=True, maintain_order="left")
+
+
+def _with_action(frame: pl.DataFrame, rules: AvailabilityRules, midnights: pl.DataFrame) -> pl.DataFrame:
+    """Add _action and _rule: by the most specific rule, else by the share of midnights of the code's first part."""
+    ordered = _ordered(rules)
+    frame = _with_rule_number(frame, rules)
+    groups = midnights.select(
+        pl.col("group").alias("_group"), "table",
+        (pl.col("midnights") >= rules.midnight_share * pl.col("stamps")).alias("_dates"),
+    )  # fmt: skip
     frame = frame.join(groups, on=["_group", "table"], how="left", nulls_equal=True, maintain_order="left")
     table = pl.DataFrame(
         {

@@ -11,13 +11,16 @@ columns and rows. When the user names one such file alone, or nothing else is th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
-from genomix.io.availability import DEFAULT_RULES, AvailabilityRules
-from genomix.io.record_format import LeftOut, RecordSet, empty_descriptions, to_events
+from genomix.errors import ConfigError, FormatError, InputNotFoundError, TruncatedInputError
+from genomix.io.availability import DEFAULT_RULES, AvailabilityRule, AvailabilityRules
+from genomix.io.record_format import LeftOut, RecordSet, empty_descriptions, row_reason, to_events, typed_rows
+from genomix.io.record_rows import RAW, ROWS_PER_PART, LeftOutFile, RawRows
 from genomix.provenance import atomic_directory
 from genomix.schemas.events import EVENTS
 
@@ -43,6 +46,87 @@ class MedsFormat:
         """Read a dataset folder or one Parquet file, see :func:`read_meds`."""
         return read_meds(path, availability=availability)
 
+    def scan(self, path: Path, *, mapping: Path | None = None) -> MedsScan:
+        """Open a dataset folder or one Parquet file for reading in bounded parts."""
+        if mapping is not None:
+            raise ConfigError("a mapping is for tables; MEDS needs none", hint="leave out --mapping")
+        return MedsScan(path)
+
+
+class MedsScan:
+    """MEDS files in bounded parts; see :class:`~genomix.io.record_rows.RecordScan`."""
+
+    source_format = "meds"
+    rules: tuple[AvailabilityRule, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._base = path if path.is_dir() else path.parent
+        self._files = _data_files(path)
+        self.left_out: list[LeftOutFile] = []
+        self.adjusted: dict[str, int] = {}
+
+    def parts(self) -> Iterator[RawRows]:
+        """Yield the rows of every file that holds events."""
+        read = 0
+        for file in self._files:
+            columns = _schema(file)
+            name = file.relative_to(self._base).as_posix()
+            if left := _not_events(file, columns, name):
+                self.left_out.append(LeftOutFile(*left))
+                continue
+            read += 1
+            yield from _file_parts(file, name, columns)
+        if not read:
+            first = self.left_out[0]
+            hint = "MEDS events: " + ", ".join(REQUIRED)
+            raise FormatError(f"{first.file} is {first.reason}", where=str(self._path), hint=hint)
+
+    def descriptions(self) -> pl.DataFrame:
+        """Return code and description, one row for each described code."""
+        return _descriptions(self._base)
+
+
+def _file_parts(file: Path, name: str, columns: list[str]) -> Iterator[RawRows]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    renamed = {old: new for old, new in SYNONYMS.items() if old in columns and new not in columns}
+    wanted = [c for c in columns if c in REQUIRED or c in OPTIONAL or c in renamed]
+    first = 1
+    try:
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(batch_size=ROWS_PER_PART, columns=wanted):
+                frame = pl.from_arrow(pa.Table.from_batches([batch]))
+                assert isinstance(frame, pl.DataFrame)
+                plain = [pl.col(c).cast(pl.String) for c, t in frame.schema.items() if t == pl.Categorical]
+                yield _raw_rows(frame.rename(renamed).with_columns(plain), name, first)
+                first += frame.height
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _not_parquet(file) from error
+
+
+def _raw_rows(frame: pl.DataFrame, name: str, first_row: int) -> RawRows:
+    rows = typed_rows(frame).with_row_index("source_row").with_columns(pl.col("source_row").cast(pl.Int64))
+    reason = row_reason()
+    dropped = rows.filter(reason.is_not_null()).select(
+        "source_row", reason.alias("reason"), *(pl.lit(None, dtype=pl.String).alias(n) for n in ("field", "value"))
+    )
+    precision = pl.coalesce("time_precision", pl.when("is_date").then(pl.lit("day")))
+    events = rows.filter(reason.is_null()).with_columns(precision.alias("time_precision"))
+    events = events.with_columns(pl.col("subject_id").cast(pl.String)).select(*RAW, "table")
+    return RawRows("events", name, first_row, frame.height, events, dropped)
+
+
+def _not_events(file: Path, columns: list[str], name: str) -> LeftOut | None:
+    """Say why a file holds no events, None where it does."""
+    missing = [c for c in REQUIRED if c not in columns]
+    if not missing:
+        return None
+    kind = "a label file" if "prediction_time" in columns else "not events"
+    reason = f"{kind}: no column {', '.join(missing)} (it has: {', '.join(columns)})"
+    return LeftOut(name, _count_rows(file), reason)
+
 
 RECORD_FORMAT = MedsFormat()
 
@@ -61,11 +145,8 @@ def read_meds(path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) ->
     for file in files:
         name = file.relative_to(base).as_posix()
         columns = _schema(file)
-        missing = [c for c in REQUIRED if c not in columns]
-        if missing:
-            kind = "a label file" if "prediction_time" in columns else "not events"
-            reason = f"{kind}: no column {', '.join(missing)} (it has: {', '.join(columns)})"
-            left_out.append(LeftOut(name, _count_rows(file), reason))
+        if left := _not_events(file, columns, name):
+            left_out.append(left)
             continue
         frames.append(_read_events(file, columns))
     if not frames:
@@ -97,28 +178,37 @@ def write_meds(
     folder: must not exist; it appears complete or not at all.
     descriptions: columns code, description; codes without one get a null description.
     """
-    ordered = EVENTS.validate(events).sort(EVENTS.names)
+    with atomic_directory(folder) as temporary:
+        (temporary / "data").mkdir()
+        write_shard(events, temporary, 0)
+        write_metadata(temporary, events["code"].unique(), descriptions, dataset_name=dataset_name)
+
+
+def write_shard(events: pl.DataFrame, folder: Path, number: int) -> None:
+    """Write ``data/NUMBER.parquet`` of a dataset that is being made; a person's events all stand in one shard."""
+    _write(EVENTS.validate(events).sort(EVENTS.names), folder / "data" / f"{number}.parquet")
+
+
+def write_metadata(
+    folder: Path, codes: pl.Series, descriptions: pl.DataFrame | None = None, *, dataset_name: str = "genomix"
+) -> None:
+    """Write ``metadata/codes.parquet`` and ``metadata/dataset.json`` of a dataset that is being made."""
     known = _one_per_code(empty_descriptions() if descriptions is None else descriptions)
-    codes = (
-        ordered.select("code")
-        .unique()
+    table = (
+        pl.DataFrame({"code": codes.unique()})
         .join(known, on="code", how="left")
         .sort("code")
         .with_columns(pl.lit([], dtype=pl.List(pl.String)).alias("parent_codes"))
     )
-    dataset = {
+    dataset: Mapping[str, Any] = {
         "code_modifier_columns": ["unit"],
         "dataset_name": dataset_name,
         "etl_name": "genomix",
         "meds_version": MEDS_VERSION,
     }
-    with atomic_directory(folder) as temporary:
-        for part in ("data", "metadata"):
-            (temporary / part).mkdir()
-        _write(ordered, temporary / "data" / "0.parquet")
-        _write(codes, temporary / "metadata" / "codes.parquet")
-        text = json.dumps(dataset, sort_keys=True, indent=1)
-        (temporary / "metadata" / "dataset.json").write_text(text + "\n")
+    (folder / "metadata").mkdir()
+    _write(table, folder / "metadata" / "codes.parquet")
+    (folder / "metadata" / "dataset.json").write_text(json.dumps(dataset, sort_keys=True, indent=1) + "\n")
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -38,6 +38,8 @@ class RecordReport:
     ----------
     dropped: reason → rows. adjusted: what was changed in kept rows → rows. left_out: files that were not read.
     availability: one mapping per rule (rule, events, date_only, later_than_stamp).
+    n_events: events made, None where each row is one. tables: the same account for each source table. samples: some of
+    the dropped rows, with file, row, reason, field and value, never an identifier.
     """
 
     source_format: str
@@ -47,6 +49,9 @@ class RecordReport:
     adjusted: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     availability: tuple[Mapping[str, Any], ...] = ()
+    n_events: int | None = None
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    samples: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.rows_read != self.rows_kept + sum(self.dropped.values()):
@@ -62,6 +67,9 @@ class RecordReport:
             "adjusted": dict(self.adjusted),
             "left_out": [part._asdict() for part in self.left_out],
             "availability": [dict(rule) for rule in self.availability],
+            "events": self.rows_kept if self.n_events is None else self.n_events,
+            "tables": {name: dict(table) for name, table in self.tables.items()},
+            "samples_of_dropped_rows": [dict(sample) for sample in self.samples],
         }
 
 
@@ -74,9 +82,10 @@ class RecordSet(NamedTuple):
 
 
 class RecordFormat(Protocol):
-    """A format of health records."""
+    """A format of health records: ``scan`` opens a source (:class:`~genomix.io.record_rows.RecordScan`)."""
 
     name: str
+    scan: Any
 
     def recognises(self, path: Path) -> bool:
         """Say whether a path looks like this format, without reading its rows."""
@@ -128,7 +137,49 @@ def to_events(
     ------
     FormatError: when a column has a type that cannot be read, or no row is left.
     """
-    frame = _typed(raw)
+    frame = typed_rows(raw)
+    frame = frame.with_columns(row_reason().alias("_reason"))
+    counts = dict(frame["_reason"].drop_nulls().value_counts().sort("_reason").iter_rows())
+    kept = frame.filter(pl.col("_reason").is_null())
+    if not kept.height:
+        raise FormatError(f"{source_format}: no row is an event", hint="; ".join(counts) or "the source has no rows")
+    finished = finish_events(kept.drop("_reason", "_time_given"), availability)
+    report = RecordReport(
+        source_format, raw.height, finished.events.height, counts, finished.adjusted, tuple(left_out),
+        tuple(finished.applied.iter_rows(named=True)),
+    )  # fmt: skip
+    return RecordSet(finished.events, empty_descriptions() if descriptions is None else descriptions, report)
+
+
+class FinishedEvents(NamedTuple):
+    """Events (schema EVENTS, sorted), what was changed in them, and what each rule of availability decided."""
+
+    events: pl.DataFrame
+    adjusted: dict[str, int]
+    applied: pl.DataFrame
+
+
+def finish_events(
+    typed: pl.DataFrame, availability: AvailabilityRules, *, midnights: pl.DataFrame | None = None
+) -> FinishedEvents:
+    """Return typed rows as events: values finite, units filled from codes, availability added.
+
+    Parameters
+    ----------
+    typed: the columns of EVENTS, ``table`` and optionally ``is_date``; subjects are integers, codes not empty.
+    midnights: see :func:`~genomix.io.availability.add_availability`.
+    """
+    finite = pl.col("numeric_value").is_finite()
+    infinite = int(typed.select((~finite & ~pl.col("numeric_value").is_nan()).sum()).item())
+    kept = typed.with_columns(pl.when(finite).then("numeric_value").alias("numeric_value"))
+    available = add_availability(_with_unit(kept, availability.unit_patterns), availability, midnights=midnights)
+    events = EVENTS.validate(available.events.select(EVENTS.names)).sort(EVENTS.names)
+    adjusted = {"infinite numeric value made missing": infinite} if infinite else {}
+    return FinishedEvents(events, adjusted, available.applied)
+
+
+def row_reason() -> pl.Expr:
+    """Return why a row of :func:`typed_rows` cannot be an event, null where it can."""
     reasons = {
         "subject is missing or not an integer": pl.col("subject_id").is_null(),
         "code is missing or empty": pl.col("code").fill_null("") == "",
@@ -137,27 +188,11 @@ def to_events(
     reason = pl.lit(None, dtype=pl.String)
     for words, broken in reversed(reasons.items()):
         reason = pl.when(broken).then(pl.lit(words)).otherwise(reason)
-    frame = frame.with_columns(reason.alias("_reason"))
-    counts = dict(frame["_reason"].drop_nulls().value_counts().sort("_reason").iter_rows())
-    kept = frame.filter(pl.col("_reason").is_null())
-    if not kept.height:
-        raise FormatError(f"{source_format}: no row is an event", hint="; ".join(counts) or "the source has no rows")
-    finite = pl.col("numeric_value").is_finite()
-    infinite = int(kept.select((~finite & ~pl.col("numeric_value").is_nan()).sum()).item())
-    kept = kept.with_columns(pl.when(finite).then("numeric_value").alias("numeric_value"))
-    kept = _with_unit(kept, availability.unit_patterns)
-    available = add_availability(kept.drop("_reason", "_time_given"), availability)
-    events = EVENTS.validate(available.events.select(EVENTS.names)).sort(EVENTS.names)
-    adjusted = {"infinite numeric value made missing": infinite} if infinite else {}
-    report = RecordReport(
-        source_format, raw.height, events.height, counts, adjusted, tuple(left_out),
-        tuple(available.applied.iter_rows(named=True)),
-    )  # fmt: skip
-    return RecordSet(events, empty_descriptions() if descriptions is None else descriptions, report)
+    return reason
 
 
-def _typed(raw: pl.DataFrame) -> pl.DataFrame:
-    """Cast every column to its type in EVENTS; what does not fit becomes null (and is then counted)."""
+def typed_rows(raw: pl.DataFrame) -> pl.DataFrame:
+    """Cast every column to its type in EVENTS; what does not fit becomes null (see :func:`row_reason`)."""
     types: dict[str, type[pl.DataType] | pl.DataType] = {"numeric_value": pl.Float32, "available_time": TIME}
     types |= dict.fromkeys(("text_value", "unit", "table", "time_precision"), pl.String)
     absent = [pl.lit(None, dtype=t).alias(n) for n, t in types.items() if n not in raw.columns]
