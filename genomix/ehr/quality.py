@@ -110,3 +110,67 @@ def _frequent(events: pl.DataFrame, most: int) -> list[dict[str, Any]]:
         .head(most)
     )
     return found.to_dicts()
+
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def describe_codes(events: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per code, most frequent first.
+
+    Columns code, n_events, n_people, events_per_person, share_with_value, share_date_only, n_units, unit (the one that
+    most values have), mean, std, min, p1, p5, p25, p50, p75, p95, p99, max. Quantiles are linear between values.
+    """
+    value = pl.col("numeric_value").cast(pl.Float64)
+    return (
+        events.group_by("code")
+        .agg(
+            pl.len().cast(pl.Int64).alias("n_events"),
+            pl.col("subject_id").n_unique().cast(pl.Int64).alias("n_people"),
+            (pl.len() / pl.col("subject_id").n_unique()).alias("events_per_person"),
+            value.is_not_null().mean().alias("share_with_value"),
+            (pl.col("time_precision") == "day").mean().alias("share_date_only"),
+            pl.col("unit").filter(value.is_not_null()).n_unique().cast(pl.Int64).alias("n_units"),
+            pl.col("unit").filter(value.is_not_null()).drop_nulls().sort().mode().first().alias("unit"),
+            value.mean().alias("mean"),
+            value.std().alias("std"),
+            value.min().alias("min"),
+            *(value.quantile(q, "linear").alias(f"p{round(100 * q)}") for q in QUANTILES),
+            value.max().alias("max"),
+        )
+        .sort("n_events", "code", descending=[True, False])
+    )
+
+
+def coverage(events: pl.DataFrame) -> pl.DataFrame:
+    """Return year, events and people: what each calendar year holds, births left out."""
+    dated = events.filter(pl.col("time").is_not_null() & (pl.col("code") != BIRTH))
+    return (
+        dated.group_by(pl.col("time").dt.year().cast(pl.Int64).alias("year"))
+        .agg(pl.len().cast(pl.Int64).alias("events"), pl.col("subject_id").n_unique().cast(pl.Int64).alias("people"))
+        .sort("year")
+    )
+
+
+def gaps(events: pl.DataFrame) -> dict[str, float | int | None]:
+    """Return how long people go without any record, in days: median and largest of each person's largest gap.
+
+    Births are left out; ``people`` counts those with two dated records at different times.
+    """
+    dated = events.filter(pl.col("time").is_not_null() & (pl.col("code") != BIRTH))
+    times = dated.select("subject_id", "time").unique().sort("subject_id", "time")
+    days = pl.col("time").diff().over("subject_id").cast(pl.Int64) / 86_400_000_000
+    longest = (
+        times.select("subject_id", days.alias("gap"))
+        .drop_nulls()
+        .group_by("subject_id")
+        .agg(pl.col("gap").max())["gap"]
+    )
+    if not len(longest):
+        return {"people": 0, "median_of_largest": None, "largest": None, "share_over_a_year": None}
+    return {
+        "people": len(longest),
+        "median_of_largest": float(str(longest.median())),
+        "largest": float(str(longest.max())),
+        "share_over_a_year": int((longest > 365.25).sum()) / len(longest),
+    }

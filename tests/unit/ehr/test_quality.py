@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
+from genomix.ehr import quality
 from genomix.ehr.quality import describe
 from genomix.io.record_format import to_events
 
@@ -49,3 +51,39 @@ def test_no_events() -> None:
     found = describe(EVENTS.empty())
     assert found["n_subjects"] == 0
     assert found["share_date_only"] is None
+
+
+def _events(rows: list[tuple[int, datetime | None, str, float | None, str | None]]) -> pl.DataFrame:
+    names = ["subject_id", "time", "code", "numeric_value", "unit"]
+    types = {"time": pl.Datetime("us"), "numeric_value": pl.Float64, "unit": pl.String}
+    raw = pl.DataFrame(rows, schema=names, schema_overrides=types, orient="row")
+    return to_events(raw, source_format="test").events
+
+
+def test_codes_are_described_by_hand() -> None:
+    values = [1.0, 2.0, 3.0, 4.0, 10.0]
+    rows = [(i % 2, datetime(2020, 1, 1 + i, 9), "LAB", v, "g/L") for i, v in enumerate(values)]
+    rows += [(1, datetime(2020, 1, 9, 9), "LAB", None, None), (1, datetime(2021, 1, 9, 9), "DX", None, None)]
+    found = quality.describe_codes(_events(rows))
+    lab, dx = found.row(0, named=True), found.row(1, named=True)
+    assert (lab["code"], lab["n_events"], lab["n_people"], lab["n_units"], lab["unit"]) == ("LAB", 6, 2, 1, "g/L")
+    assert lab["share_with_value"] == pytest.approx(5 / 6)
+    assert [lab[k] for k in ("min", "p25", "p50", "p75", "max", "mean")] == [1, 2, 3, 4, 10, 4]
+    assert lab["p1"] == pytest.approx(np.quantile(values, 0.01))
+    assert lab["std"] == pytest.approx(np.std(values, ddof=1))
+    assert (dx["code"], dx["mean"], dx["unit"], dx["n_units"]) == ("DX", None, None, 0)
+
+
+def test_coverage_and_gaps_leave_births_out() -> None:
+    rows = [
+        (1, datetime(1950, 1, 1), "MEDS_BIRTH", None, None), (1, datetime(2020, 1, 1, 9), "A", None, None),
+        (1, datetime(2020, 1, 11, 9), "A", None, None), (1, datetime(2022, 1, 11, 9), "A", None, None),
+        (2, datetime(2020, 1, 1, 9), "A", None, None), (2, datetime(2020, 1, 2, 9), "B", None, None),
+        (3, datetime(2020, 1, 1, 9), "A", None, None), (3, None, "GENDER//F", None, None),
+    ]  # fmt: skip
+    events = _events(rows)
+    assert quality.coverage(events).rows() == [(2020, 5, 3), (2022, 1, 1)]
+    assert quality.gaps(events) == {
+        "people": 2, "median_of_largest": (731 + 1) / 2, "largest": 731.0, "share_over_a_year": 0.5,
+    }  # fmt: skip
+    assert quality.gaps(events.filter(pl.col("subject_id") == 3))["largest"] is None
