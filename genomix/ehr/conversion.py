@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from genomix.ehr.unit_table import UnitTable
 from genomix.ehr.units import UnitReport, apply_units, count_units, plan_units
 from genomix.errors import OutputError
 from genomix.io.availability import DEFAULT_RULES, AvailabilityRules
@@ -70,6 +71,7 @@ def convert_records(
     n_rows: int,
     availability: AvailabilityRules = DEFAULT_RULES,
     units: Units = "harmonise",
+    unit_table: UnitTable | None = None,
     implausible: Literal["flag", "missing"] = "flag",
     events_per_shard: int = EVENTS_PER_SHARD,
     progress: Progress | None = None,
@@ -80,7 +82,8 @@ def convert_records(
     ----------
     scan: the opened source. out: a folder that does not exist yet; it appears complete or not at all.
     n_rows: about how many rows the source holds; decides the number of shards.
-    units: ``harmonise`` brings every code to one unit (:mod:`genomix.ehr.units`), ``keep`` leaves them as recorded.
+    units: ``harmonise`` brings every code to one unit (:mod:`genomix.ehr.units`), ``keep`` leaves them as recorded;
+        unit_table: None for the shipped one. implausible: count such values only, or make them missing too.
 
     Raises
     ------
@@ -107,7 +110,8 @@ def convert_records(
             codes.append(bucket.events["code"].unique())
             write_shard(bucket.events, temporary, n_shards)
             n_shards += 1
-        found = _harmonised(temporary, n_shards, counts, implausible) if units == "harmonise" else None
+        plan = _unit_plan(counts, unit_table or UnitTable())
+        found = _harmonised(temporary, n_shards, plan, implausible) if units == "harmonise" else None
         write_metadata(temporary, pl.concat(codes).unique(), scan.descriptions())
         report = record_report(scan, spooled, adjusted, applied)
         identifiers = None if numbers is None else identifiers_path(out)
@@ -133,12 +137,14 @@ def _write_protected(numbers: pl.DataFrame, path: Path) -> None:
         temporary.chmod(0o600)
 
 
-def _harmonised(
-    folder: Path, n_shards: int, counts: Iterable[pl.DataFrame], implausible: Literal["flag", "missing"]
-) -> UnitReport:
-    """Bring the shards that were written to one unit per code, which the whole source decides."""
+def _unit_plan(counts: Iterable[pl.DataFrame], table: UnitTable) -> pl.DataFrame:
+    """Decide every code's unit, from the values of the whole source."""
     whole = pl.concat(counts).group_by("code", "unit_from").agg(pl.col("n").sum())
-    plan = plan_units(whole)
+    return plan_units(whole, table.analytes, table.spellings)
+
+
+def _harmonised(folder: Path, n_shards: int, plan: pl.DataFrame, implausible: Literal["flag", "missing"]) -> UnitReport:
+    """Bring the shards that were written to one unit per code."""
     tables = []
     for number in range(n_shards):
         done = apply_units(pl.read_parquet(folder / "data" / f"{number}.parquet"), plan, implausible=implausible)

@@ -8,6 +8,7 @@ Where a code has values in a stated unit, those without any unit become missing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -172,12 +173,16 @@ def apply_units(
     return Harmonised(changed, UnitReport(report))
 
 
-def plan_units(counts: pl.DataFrame, table: tuple[Analyte, ...] = DEFAULT_TABLE) -> pl.DataFrame:
+def plan_units(
+    counts: pl.DataFrame,
+    table: tuple[Analyte, ...] = DEFAULT_TABLE,
+    spellings: Mapping[str, str] = SPELLINGS,
+) -> pl.DataFrame:
     """Decide for every (code, unit as recorded) that has values: target, factor, offset and action.
 
-    ``counts``: :func:`count_units` of the whole source.
+    ``counts``: :func:`count_units` of the whole source; ``spellings``: spelling to UCUM.
     """
-    used = counts.with_columns(pl.col("unit_from").replace(SPELLINGS).alias("unit"))
+    used = counts.with_columns(pl.col("unit_from").replace(dict(spellings)).alias("unit"))
     number = pl.lit(None, dtype=pl.Int32)
     for i, analyte in reversed(list(enumerate(table))):
         number = pl.when(pl.col("code").str.contains(analyte.pattern)).then(pl.lit(i, dtype=pl.Int32)).otherwise(number)

@@ -59,6 +59,9 @@ def convert(
     units: Annotated[
         UnitsChoice, typer.Option("--units", help="Bring every code to one unit, or keep units as recorded.")
     ] = UnitsChoice.harmonise,
+    unit_table: Annotated[
+        Path | None, typer.Option("--unit-table", help="A site's own units (TOML), before the shipped ones.")
+    ] = None,
     implausible: Annotated[
         ImplausibleChoice, typer.Option("--implausible", help="Count implausible values only, or make them missing.")
     ] = ImplausibleChoice.flag,
@@ -75,12 +78,15 @@ def convert(
     no whole numbers are replaced by numbers; MEDS_DIR.identifiers.parquet, which only its owner may read, says which.
     """
     from genomix.ehr.conversion import convert_records, estimated_rows
-    from genomix.errors import InputNotFoundError, StrictError
+    from genomix.ehr.unit_table import read_unit_table
+    from genomix.errors import ConfigError, InputNotFoundError, StrictError
     from genomix.io.availability import DEFAULT_RULES, read_rules
     from genomix.io.record_format import recognise, record_format
     from genomix_cli.console import print_json
     from genomix_cli.progress import progress
 
+    if unit_table is not None and units is UnitsChoice.keep:
+        raise ConfigError("--unit-table with --units keep: no unit would be changed", hint="leave out one of them")
     if not source.exists():
         raise InputNotFoundError(f"{source.name} does not exist", where=str(source))
     kind = record_format(from_) if from_ is not None else recognise(source)
@@ -89,7 +95,7 @@ def convert(
     with progress("converting", "rows", quiet=quiet) as report:
         done = convert_records(
             kind.scan(source, mapping=mapping), out, n_rows=n_rows, availability=rules, units=units.value,
-            implausible=implausible.value, events_per_shard=events_per_shard,
+            unit_table=None if unit_table is None else read_unit_table(unit_table), implausible=implausible.value, events_per_shard=events_per_shard,
             progress=lambda _table, rows: report(min(rows / max(n_rows, 1), 0.99), rows),
         )  # fmt: skip
     if as_json:
