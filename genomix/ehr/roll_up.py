@@ -1,4 +1,4 @@
-"""Codes rolled up by a mapping that the user supplies: ICD to phecodes or CCS, drugs to ATC, OMOP concepts to ancestors.
+"""Codes rolled up by a mapping that the user supplies: ICD to phecodes or CCS, drugs to ATC, concepts to ancestors.
 
 A mapping is a table (CSV, TSV or Parquet) with the columns ``code`` and ``group`` and optionally ``description`` of the
 group. A code may have several groups and a group of a group is just another line; a code that ends in ``*`` stands for

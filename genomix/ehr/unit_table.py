@@ -80,8 +80,8 @@ def _analyte(value: Any, where: str) -> Analyte:
     units = [str(value["target"]), *(c.unit for c in conversions)]
     if len(set(units)) < len(units):
         raise ConfigError("a unit is there twice", where=where, hint="one conversion a unit, none for the target")
-    texts = (str(value[k]) for k in ("name", "pattern", "target"))
-    return Analyte(*texts, conversions, low, high, str(value["source"]))
+    name, pattern, target, source = (str(value[k]) for k in ("name", "pattern", "target", "source"))
+    return Analyte(name, pattern, target, conversions, low, high, source)
 
 
 def _conversion(value: Any, where: str) -> Conversion:

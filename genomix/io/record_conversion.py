@@ -22,7 +22,7 @@ import polars as pl
 
 from genomix.errors import FormatError
 from genomix.io.availability import DEFAULT_RULES, AvailabilityRules, count_midnights
-from genomix.io.record_format import LeftOut, RecordReport, RecordSet, finish_events
+from genomix.io.record_format import LeftOut, RecordFormat, RecordReport, RecordSet, finish_events
 from genomix.io.record_rows import RawRows, RecordScan
 from genomix.provenance import scratch_errors
 from genomix.schemas.events import EVENTS
@@ -263,3 +263,15 @@ def read_scan(scan: RecordScan, *, availability: AvailabilityRules = DEFAULT_RUL
     report = record_report(scan, spooled, adjusted, [b.applied for b in found])
     events = pl.concat([b.events for b in found]).sort(EVENTS.names)
     return RecordSet(events, scan.descriptions(), report)
+
+
+def read_records(
+    kind: RecordFormat, path: Path, *, availability: AvailabilityRules = DEFAULT_RULES, mapping: Path | None = None
+) -> RecordSet:
+    """Read a source of any format into memory whole.
+
+    Parameters
+    ----------
+    mapping: see the format; ConfigError for a format that takes none.
+    """
+    return read_scan(kind.scan(path, mapping=mapping), availability=availability)

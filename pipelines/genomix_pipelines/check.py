@@ -148,12 +148,17 @@ def _score(name: str, path: Any, minimum: float, build: str, records: pl.DataFra
 
 def _records(study: Study, report: CheckReport, found: _Found) -> None:
     """Read the records and count what was left out."""
+    from genomix.ehr.unit_table import read_unit_table
     from genomix.io.availability import DEFAULT_RULES, read_rules
+    from genomix.io.record_conversion import read_records
     from genomix.io.record_format import record_format
 
     assert study.records is not None
     rules = read_rules(study.records.availability) if study.records.availability else DEFAULT_RULES
-    records = record_format(study.records.format).read(study.records.path, availability=rules)
+    kind = record_format(study.records.format)
+    records = read_records(kind, study.records.path, availability=rules, mapping=study.records.mapping)
+    if study.records.unit_table is not None:
+        read_unit_table(study.records.unit_table)
     found.records = records.events
     found.subjects = records.events["subject_id"].unique().sort().to_list()
     report.facts["records"] = f"{records.events.height} events of {len(found.subjects)} subjects"

@@ -72,11 +72,17 @@ class ScoreSection(Section):
 
 
 class RecordsSection(Section):
-    """[records]: health records in a format that genomix reads."""
+    """[records]: health records in a format that genomix reads.
+
+    ``availability``, ``mapping`` and ``unit_table`` are TOML files: when records could be known, how tables become
+    events (format csv needs one), and a site's own units.
+    """
 
     path: Path
     format: str = "meds"
     availability: Path | None = None
+    mapping: Path | None = None
+    unit_table: Path | None = None
 
 
 class TaskSection(Section):

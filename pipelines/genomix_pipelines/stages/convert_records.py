@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from genomix.ehr.quality import describe
-from genomix.ehr.units import harmonise_units
+from genomix.ehr.unit_table import UnitTable, read_unit_table
+from genomix.ehr.units import apply_units, count_units, plan_units
 from genomix.io.availability import DEFAULT_RULES, read_rules
 from genomix.io.meds import write_meds
+from genomix.io.record_conversion import read_records
 from genomix.io.record_format import record_format
 from genomix.provenance import write_json
 from genomix_pipelines.stage import Stage, StageContext
@@ -16,12 +18,12 @@ from genomix_pipelines.study import Study
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
-    """Return the records and, where the study gives them, its own availability rules."""
-    assert study.records is not None
-    found = {"records": study.records.path}
-    if study.records.availability is not None:
-        found["availability"] = study.records.availability
-    return found
+    """Return the records and, where the study gives them, its own availability rules, mapping and units."""
+    records = study.records
+    assert records is not None
+    found = {"records": records.path}
+    own = {"availability": records.availability, "mapping": records.mapping, "unit_table": records.unit_table}
+    return found | {name: path for name, path in own.items() if path is not None}
 
 
 def parameters(study: Study, _target: str | None) -> dict[str, Any]:
@@ -33,9 +35,13 @@ def parameters(study: Study, _target: str | None) -> dict[str, Any]:
 def run(context: StageContext) -> dict[str, Any]:
     """Write a MEDS dataset ``records/``, ``conversion.json`` (every row accounted for) and ``quality.json``."""
     rules = read_rules(context.files["availability"]) if "availability" in context.files else DEFAULT_RULES
-    records = record_format(context.study.records.format).read(context.files["records"], availability=rules)
+    kind = record_format(context.study.records.format)
+    records = read_records(kind, context.files["records"], availability=rules, mapping=context.files.get("mapping"))
     context.progress(0.6, "units")
-    events, units = harmonise_units(records.events)
+    own = context.files.get("unit_table")
+    table = UnitTable() if own is None else read_unit_table(own)
+    plan = plan_units(count_units(records.events), table.analytes, table.spellings)
+    events, units = apply_units(records.events, plan)
     write_meds(events, context.out / "records", descriptions=records.descriptions)
     write_json(context.out / "conversion.json", {"records": records.report.as_json(), "units": units.as_json()})
     context.progress(0.8, "quality")

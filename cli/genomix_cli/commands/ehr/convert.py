@@ -92,10 +92,12 @@ def convert(
     kind = record_format(from_) if from_ is not None else recognise(source)
     rules = DEFAULT_RULES if availability is None else read_rules(availability)
     n_rows = estimated_rows(source)
+    own_units = None if unit_table is None else read_unit_table(unit_table)
+    scan = kind.scan(source, mapping=mapping)
     with progress("converting", "rows", quiet=quiet) as report:
         done = convert_records(
-            kind.scan(source, mapping=mapping), out, n_rows=n_rows, availability=rules, units=units.value,
-            unit_table=None if unit_table is None else read_unit_table(unit_table), implausible=implausible.value, events_per_shard=events_per_shard,
+            scan, out, n_rows=n_rows, availability=rules, units=units.value, unit_table=own_units,
+            implausible=implausible.value, events_per_shard=events_per_shard,
             progress=lambda _table, rows: report(min(rows / max(n_rows, 1), 0.99), rows),
         )  # fmt: skip
     if as_json:
