@@ -20,6 +20,9 @@ ORDER = (
     "summary", "cohort_flow", "data_quality", "timeline", "features", "performance", "calibration", "clinical_use",
     "ladder", "subgroups", "importance", "certificate", "limitations", "checklist", "reproducibility",
 )  # fmt: skip
+DESCRIPTION = ("summary", "cohort_flow", "data_quality", "limitations", "reproducibility")
+"""Sections of a report on a study without a model."""
+
 RESEARCH_ONLY = "Research use only; not a medical device; not for individual care"
 GENERATOR = "genomix"
 
@@ -58,6 +61,8 @@ def place_sections(inputs: ReportInputs) -> list[Placed]:
     """Return the sections that have something to say, in the document's order; unknown ones last, by name."""
     found: dict[str, SectionMaker] = members(SECTIONS, "SECTION")
     names = [*(n for n in ORDER if n in found), *sorted(set(found) - set(ORDER))]
+    if inputs.facts.no_model is not None:
+        names = [name for name in names if name in DESCRIPTION]
     rendered = [(name, found[name].render(inputs)) for name in names]
     present = [(name, section) for name, section in rendered if section is not None]
     return [Placed(name, number, section) for number, (name, section) in enumerate(present, start=1)]

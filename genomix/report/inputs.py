@@ -34,6 +34,7 @@ class StudyFacts:
     threshold: float | None = None  # the stated decision threshold
     data_use: Mapping[str, str] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()  # the study's own, beside the computed ones
+    no_model: str | None = None  # why there is no model, as a sentence; None where there is one
 
 
 @dataclass(frozen=True)

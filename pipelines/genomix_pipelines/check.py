@@ -54,10 +54,12 @@ def check_study(study: Study) -> CheckReport:
         steps.append(_record_windows)
     if study.features.burden:
         steps.append(_burden)
-    steps.append(_labels)
+    if study.labelled:
+        steps.append(_labels)
     if study.genotypes:
         steps.append(_overlap)
-    steps.append(_sizes)
+    if study.modelled:
+        steps.append(_sizes)
     for step in steps:
         with _noting(report):
             step(study, report, found)
@@ -186,6 +188,8 @@ def _labels(study: Study, report: CheckReport, found: _Found) -> None:
         known = labels["value"].drop_nulls()
         events = f", {int(known.sum())} with the outcome" if study.binary else ""
         report.facts[f"labels {target}"] = f"{len(known)} rows{events}, {labels.height - len(known)} without a label"
+        if study.descriptive:
+            continue
         try:
             check_labels(known, binary=study.binary)
         except LabelError as error:

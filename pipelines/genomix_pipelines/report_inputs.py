@@ -9,13 +9,17 @@ import numpy as np
 import polars as pl
 
 import genomix
+from genomix.errors import LabelError
 from genomix.features.assemble import missing_share
 from genomix.features.matrix import read_matrix
 from genomix.provenance import package_versions, python_version, read_json
 from genomix.report.inputs import ReportInputs, StudyFacts
+from genomix.report.numbers import people
+from genomix.schemas.features import COLUMNS
 from genomix.schemas.people import FLOW
-from genomix.schemas.results import CERTIFICATE
+from genomix.schemas.results import CERTIFICATE, CURVES, IMPORTANCE, LADDER, METRICS, THRESHOLDS
 from genomix_pipelines.stage import StageContext
+from genomix_pipelines.stages.split import check_labels
 from genomix_pipelines.study import Study, stated_parameters
 
 ENOUGH_FOR_DISTANT_KIN = 10_000
@@ -37,6 +41,8 @@ SPLIT_WORDS = {
 
 def report_inputs(context: StageContext) -> ReportInputs:
     """Return the report's inputs for every target of the study."""
+    if context.study.descriptive:
+        return described_inputs(context)
     split = split_figures(context)
     return ReportInputs(
         facts=study_facts(context),
@@ -55,11 +61,38 @@ def report_inputs(context: StageContext) -> ReportInputs:
     )
 
 
+def described_inputs(context: StageContext) -> ReportInputs:
+    """Return the inputs of a study that only describes its data: every table of results is empty."""
+    return ReportInputs(
+        facts=study_facts(context), flow=flow(context), quality=quality(context), columns=COLUMNS.empty(),
+        metrics=METRICS.empty(), curves=CURVES.empty(), thresholds=THRESHOLDS.empty(), ladder=LADDER.empty(),
+        importance=IMPORTANCE.empty(), beeswarm=pl.DataFrame(), certificate=CERTIFICATE.empty(), split={},
+        provenance=provenance(context),
+    )  # fmt: skip
+
+
+def no_model_sentence(context: StageContext) -> str | None:
+    """Return why a study has no model: none was asked for, and whether its labels could carry one."""
+    study: Study = context.study
+    if study.modelled:
+        return None
+    if not context.has("cohort"):
+        return "No outcome and no model were asked for: this report describes the data."
+    values = [pl.read_parquet(f / "labels.parquet")["value"].drop_nulls() for f in context.folders("cohort").values()]
+    rows = min(len(v) for v in values)
+    try:
+        for found in values:
+            check_labels(found, binary=study.binary)
+    except LabelError:
+        return f"Not estimable: {people(rows)} labelled rows are too few, or too much alike, to fit any model."
+    return f"No model was asked for; {people(rows)} rows have a label."
+
+
 def study_facts(context: StageContext) -> StudyFacts:
     """Return what the study states about itself, with the task's times in days."""
     study: Study = context.study
     about = study.study
-    cohort = read_json(_any(context, "cohort") / "cohort.json")
+    cohort = read_json(_any(context, "cohort") / "cohort.json") if context.has("cohort") else {}
     windows = study.features.record_windows.windows if study.features.record_windows else ()
     return StudyFacts(
         title=about.title,
@@ -76,10 +109,11 @@ def study_facts(context: StageContext) -> StudyFacts:
         windows_days=tuple(None if w == "full" else float(w.removesuffix("d")) for w in windows),
         gap_days=cohort.get("gap_days") or 0.0,
         horizon_days=cohort.get("horizon_days"),
-        split_sentence=split_sentence(study),
+        split_sentence=split_sentence(study) if study.modelled else "",
         threshold=about.threshold,
         data_use=about.data_use,
         limitations=(*about.limitations, *own_limitations(context)),
+        no_model=no_model_sentence(context),
     )
 
 
@@ -111,7 +145,7 @@ def own_limitations(context: StageContext) -> list[str]:
         )
     if study.genotypes:
         limits.append("Genotypes were filtered for quality over everyone, before the split and without the outcome.")
-    if study.split.design == "cross_validation":
+    if study.modelled and study.split.design == "cross_validation":
         limits.append("Intervals do not count that the models of different folds share training rows.")
     return limits
 
@@ -119,6 +153,8 @@ def own_limitations(context: StageContext) -> list[str]:
 def flow(context: StageContext) -> pl.DataFrame:
     """Return the cohort flow; with several targets the first one's rows stand for all."""
     stages = [stage for stage in ("genotype_qc", "cohort", "split") if context.has(stage)]
+    if not stages:
+        return FLOW.empty()
     return FLOW.validate(pl.concat([pl.read_parquet(_any(context, stage) / "flow.parquet") for stage in stages]))
 
 
@@ -140,7 +176,8 @@ def quality(context: StageContext) -> dict[str, Any]:
         conversion = read_json(context.folder("convert_genotypes") / "conversion.json")
         found["genotypes"]["variant_records_left_out"] = conversion["records_left_out"]
         found["genotypes"]["variants_used_for_kinship"] = kinship_variants(context)
-        found["genotypes"]["polygenic_scores"] = score_matches(context)
+        if context.has("features"):
+            found["genotypes"]["polygenic_scores"] = score_matches(context)
     return found
 
 

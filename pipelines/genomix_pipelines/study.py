@@ -47,7 +47,7 @@ class Study(Section):
     table: TableSection | None = None
     link: LinkSection | None = None
     split: SplitSection = SplitSection()
-    features: FeaturesSection
+    features: FeaturesSection = FeaturesSection()
     model: ModelSection = ModelSection()
     report: ReportSection = ReportSection()
     compute: ComputeSection = ComputeSection()
@@ -63,10 +63,25 @@ class Study(Section):
         """Whether the outcome is yes/no."""
         return self.phenotype is None or self.phenotype.objective == "binary"
 
+    @property
+    def descriptive(self) -> bool:
+        """Whether the study only describes its data: it names no feature, so there is nothing to model."""
+        return not any(family for _, family in self.features)
+
+    @property
+    def modelled(self) -> bool:
+        """Whether a model is asked for."""
+        return not self.descriptive
+
+    @property
+    def labelled(self) -> bool:
+        """Whether rows and an outcome are asked for."""
+        return self.task is not None or self.phenotype is not None
+
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
         for wrong, message in (
-            (not self.task and not self.phenotype, "give [task] (with [records]) or [phenotype]"),
+            (self.modelled and not self.labelled, "give [task] (with [records]) or [phenotype]"),
             (self.task and self.phenotype, "give [task] or [phenotype], not both"),
             (self.task and not self.records, "[task] needs [records]"),
             (self.phenotype and not self.genotypes, "[phenotype] needs [genotypes]"),
@@ -78,8 +93,9 @@ class Study(Section):
             (self.features.polygenic_score and not self.scores, "[features.polygenic_score] needs [[scores]]"),
             (self.scores and not self.genotypes, "[[scores]] needs [genotypes]"),
             (self.features.table and not self.table, "[features.table] needs [table]"),
-            (not any(f for _, f in self.features), "[features] names no family"),
-            (self.split.keep_together != "subjects" and not self.genotypes,
+            (self.descriptive and "features" in self.model_fields_set,
+             "[features] names no family; leave it out for a study that only describes its data"),
+            (self.modelled and self.split.keep_together != "subjects" and not self.genotypes,
              "[split] keep_together needs [genotypes]; without them write keep_together = \"subjects\""),
             (self.split.keep_together == "kinship_clusters" and self.split.clusters < self.split.folds,
              "[split] clusters must be at least the number of folds"),

@@ -12,12 +12,13 @@ TITLE = "What could be wrong"
 
 def render(inputs: ReportInputs) -> Section:
     """Return the computed limits, the study's own limits, and what was not done."""
-    computed = limits(inputs)
+    computed = limits(inputs) if inputs.facts.no_model is None else [inputs.facts.no_model]
     own = [sentence(text) for text in inputs.facts.limitations if text.strip()]
     blocks: list[Block] = [Heading("Computed from the results"), Bullets(tuple(computed))]
     if own:
         blocks += [Heading("Stated by the study"), Bullets(tuple(own))]
-    blocks += [Heading("Not done"), Bullets(tuple(not_done(inputs)))]
+    if inputs.facts.no_model is None:
+        blocks += [Heading("Not done"), Bullets(tuple(not_done(inputs)))]
     n = len(computed) + len(own)
     finding = computed[0] if n == 1 else f"{n} limits are listed. The first: {computed[0]}"
     return Section(TITLE, finding, tuple(blocks))

@@ -28,6 +28,8 @@ TITLE = "Summary"
 
 def render(inputs: ReportInputs) -> Section:
     """Return page one as a structured abstract around three numbers with their intervals."""
+    if inputs.facts.no_model is not None:
+        return _description(inputs, inputs.facts.no_model)
     names = targets(inputs)
     if not names:
         numbers: tuple[KeyNumber, ...] = ()
@@ -52,6 +54,20 @@ def render(inputs: ReportInputs) -> Section:
         )
     )  # fmt: skip
     return Section(TITLE, _finding(inputs, names), tuple(blocks))
+
+
+def _description(inputs: ReportInputs, no_model: str) -> Section:
+    """Return page one of a study that only describes its data."""
+    population = sentence(inputs.facts.population) or "The population is not stated."
+    outcome = inputs.facts.outcome.rstrip(".")
+    rows = [
+        ("What this is", "A description of the data, without a model."),
+        ("For whom", population),
+        ("What was found", no_model),
+        ("May it be used?", "It supports decisions about the data, not about a person."),
+        ("What is not known", f"Whether {outcome} can be predicted from these data, and how well."),
+    ]
+    return Section(TITLE, no_model, (Abstract(tuple(rows)),))
 
 
 def _finding(inputs: ReportInputs, names: list[str]) -> str:

@@ -68,4 +68,5 @@ STAGE = Stage(
     needs=("features", "model", "cohort", "split", "kinship", "convert_records", "convert_genotypes", "genotype_qc"),
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.modelled,
 )

@@ -170,4 +170,5 @@ STAGE = Stage(
     files=files,
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.labelled,
 )

@@ -130,4 +130,5 @@ STAGE = Stage(
     needs=("model", "features", "split", "genotype_qc", "convert_records"),
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.modelled,
 )

@@ -60,4 +60,5 @@ STAGE = Stage(
     needs=("model", "features", "split", "convert_records", "convert_genotypes", "genotype_qc"),
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.modelled,
 )

@@ -53,4 +53,5 @@ STAGE = Stage(
     files=files,
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.modelled,
 )

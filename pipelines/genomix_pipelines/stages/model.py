@@ -114,4 +114,11 @@ def parameters(study: Study, _target: str | None) -> dict[str, Any]:
     return {"model": boosted_options(study), "seed": study.study.seed, "objective": objective(study)}
 
 
-STAGE = Stage(name="model", run=run, needs=("features",), parameters=parameters, per_target=True)
+STAGE = Stage(
+    name="model",
+    run=run,
+    needs=("features",),
+    parameters=parameters,
+    per_target=True,
+    wanted=lambda study: study.modelled,
+)

@@ -26,6 +26,8 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def examples(context: StageContext) -> list[ExampleSubject]:
     """Return the example people of the study's one outcome, where it opted in."""
+    if not context.has("explain"):
+        return []
     folders = context.folders("explain")
     path = next(iter(folders.values())) / "examples.json"
     if len(folders) != 1 or not path.exists():

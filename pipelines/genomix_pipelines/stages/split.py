@@ -157,4 +157,5 @@ STAGE = Stage(
     needs=("cohort", "link", "genotype_qc", "kinship"),
     parameters=parameters,
     per_target=True,
+    wanted=lambda study: study.modelled,
 )
