@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from genomix.ehr.roll_up import read_roll_up
 from genomix.errors import FormatError
 from genomix.features.assemble import load_families
 from genomix.features.family import FeatureFamily, FeatureInputs, Options
@@ -17,7 +18,7 @@ from genomix.provenance import read_json
 from genomix.schemas.features import RUNGS
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.study import Study
-from genomix_pipelines.study_sections import BurdenSection
+from genomix_pipelines.study_sections import BurdenSection, RecordWindowsSection
 
 
 class FamilyInputs(NamedTuple):
@@ -94,7 +95,7 @@ def family_options(context: StageContext, name: str) -> dict[str, Any]:
         inclusive = read_json(context.folder("cohort") / "cohort.json").get("inclusive", True)
         return {
             **given,
-            "descriptions": dict(known.select("code", "description").iter_rows()),
+            "descriptions": dict(known.select("code", "description").iter_rows()) | group_descriptions(section),
             "prediction_time": "inclusive" if inclusive else "exclusive",
         }
     if name == "polygenic_score":
@@ -111,6 +112,13 @@ def family_options(context: StageContext, name: str) -> dict[str, Any]:
     if name == "burden":
         return burden_options(section)
     return given
+
+
+def group_descriptions(section: RecordWindowsSection) -> dict[str, str]:
+    """Return what the groups of a mapping of codes mean."""
+    if section.roll_up is None:
+        return {}
+    return dict(read_roll_up(section.roll_up).descriptions.iter_rows())
 
 
 def burden_options(section: BurdenSection) -> dict[str, Any]:

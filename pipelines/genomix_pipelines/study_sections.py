@@ -145,6 +145,8 @@ class RecordWindowsSection(Section):
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
     code_depth: Annotated[int, Field(ge=1)] | None = None
+    roll_up: Path | None = None
+    roll_up_keep: Literal["groups", "both"] = "groups"
     min_subjects: Annotated[int, Field(ge=1)] = 20
     static: bool = True
 

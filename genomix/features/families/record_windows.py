@@ -3,13 +3,14 @@
 Options
 -------
 windows: look-back windows, default 1d, 30d, 365d, full. counts: aggregations of records, of count, has,
-time_since_last (default count, time_since_last). numeric: aggregations of values, of first, last, min, max, mean, sum,
-std, slope (default last, min, max, mean). include, exclude: regular expressions on codes (births and sex are always
-left to ``demographics``). code_depth: roll codes up to their first parts (``//``); a rolled-up code that joins values
-of several units has no numeric columns. min_subjects: a code must occur in this many training subjects (default 20).
-min_rows: leave out codes that occur in fewer rows before anything is learned (default 1: none; for memory). static:
-also records without a time (default true). prediction_time: inclusive (default) or exclusive. descriptions: code →
-words, for the sentences.
+time_since_last (default count, time_since_last). numeric: aggregations of values, of first, last, min, max, mean,
+sum, std, slope (default last, min, max, mean). include, exclude: regular expressions on codes (births and sex are
+always left to ``demographics``). code_depth: roll codes up to their first parts (``//``); roll_up: a table that maps
+codes to groups (:mod:`genomix.ehr.roll_up`), with roll_up_keep ``groups`` (default: groups take the codes' place,
+codes without one are left out) or ``both``; a rolled-up code that joins values of several units has no numeric
+columns. min_subjects: a code must occur in this many training subjects (default 20). min_rows: leave out codes that
+occur in fewer rows before anything is learned (default 1: none; for memory). static: also records without a time
+(default true). prediction_time: inclusive (default) or exclusive. descriptions: code → words, for the sentences.
 
 ``compute`` makes every candidate column; ``fit`` keeps columns of codes that occur in enough training subjects and
 that are not constant in training rows; ``apply`` takes those (a column that no row of a new table has is 0 for counts
@@ -20,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from genomix.ehr.roll_up import groups_of, read_roll_up
 from genomix.ehr.vocabulary import choose, in_words, roll_up, window_in_words
 from genomix.ehr.windows import (
     COUNT_AGGREGATIONS,
@@ -71,6 +74,8 @@ class RecordWindowOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     code_depth: int | None = None
+    roll_up: str | None = None
+    roll_up_keep: str = "groups"
     min_subjects: int = 20
     min_rows: int = 1
     static: bool = True
@@ -81,6 +86,11 @@ class RecordWindowOptions:
     def aggregations(self) -> tuple[str, ...]:
         """Counting aggregations, then numeric ones."""
         return self.counts + self.numeric
+
+    @property
+    def joins_codes(self) -> bool:
+        """Whether several codes may become one."""
+        return self.code_depth is not None or self.roll_up is not None
 
 
 def read_options(options: Options) -> RecordWindowOptions:
@@ -95,10 +105,13 @@ def read_options(options: Options) -> RecordWindowOptions:
         ("counts", chosen.counts, COUNT_AGGREGATIONS),
         ("numeric", chosen.numeric, NUMERIC_AGGREGATIONS),
         ("prediction_time", (chosen.prediction_time,), ("inclusive", "exclusive")),
+        ("roll_up_keep", (chosen.roll_up_keep,), ("groups", "both")),
     ):
         wrong = [g for g in given if g not in allowed]
         if wrong:
             raise ConfigError(f"{key}: {wrong[0]!r} is unknown", hint="one of: " + ", ".join(allowed))
+    if chosen.code_depth is not None and chosen.roll_up is not None:
+        raise ConfigError("code_depth and roll_up both roll codes up", hint="give one of them")
     if not chosen.aggregations:
         raise ConfigError("record_windows has no aggregation", hint='counts = ["count"]')
     for window in chosen.windows:
@@ -181,9 +194,17 @@ def _chosen_events(events: pl.DataFrame, chosen: RecordWindowOptions) -> pl.Data
     codes = choose(
         events["code"].unique().sort(), include=chosen.include, exclude=(*DEMOGRAPHIC_CODES, *chosen.exclude)
     )
-    names = pl.DataFrame({"code": codes, "_rolled": roll_up(codes, chosen.code_depth)})
-    kept = events.join(names, on="code", how="inner")
+    kept = events.join(_rolled_names(codes, chosen), on="code", how="inner")
     return kept.with_columns(pl.col("_rolled").alias("code")).drop("_rolled")
+
+
+def _rolled_names(codes: pl.Series, chosen: RecordWindowOptions) -> pl.DataFrame:
+    """Return code and _rolled, the code or codes under which a code's events count."""
+    itself = pl.DataFrame({"code": codes, "_rolled": roll_up(codes, chosen.code_depth)})
+    if chosen.roll_up is None:
+        return itself
+    groups = groups_of(codes, read_roll_up(Path(chosen.roll_up))).rename({"group": "_rolled"})
+    return pl.concat([itself, groups]).unique().sort("code", "_rolled") if chosen.roll_up_keep == "both" else groups
 
 
 class _Units(NamedTuple):
@@ -209,7 +230,7 @@ def _units(events: pl.DataFrame, index: pl.DataFrame, codes: pl.DataFrame, chose
         .sort("code_id")
     )
     mixed = seen.filter(pl.col("unit") != pl.col("_other"))
-    if mixed.height and chosen.code_depth is None:
+    if mixed.height and not chosen.joins_codes:
         code, unit, other = mixed.row(0)[:3]
         raise FormatError(
             f"{code} has values in {unit} and in {other}, which cannot be aggregated together",

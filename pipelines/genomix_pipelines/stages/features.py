@@ -15,10 +15,12 @@ from genomix_pipelines.study import Study, without_folders
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
-    """Return the scores and the table that families read."""
+    """Return the scores, tables and mappings that families read."""
     found = {f"score_{i}": s.path for i, s in enumerate(study.scores)}
     if study.table is not None and study.features.table is not None:
         found["table"] = study.table.path
+    if study.features.record_windows is not None and study.features.record_windows.roll_up is not None:
+        found["record_windows_roll_up"] = study.features.record_windows.roll_up
     if study.features.burden is not None:
         found |= {f"burden_{name}": v for name, v in study.features.burden if isinstance(v, Path)}
     return found

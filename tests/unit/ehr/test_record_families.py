@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -220,3 +221,25 @@ def test_sex_of_the_sample_where_records_are_silent() -> None:
     np.testing.assert_array_equal(DEMOGRAPHICS.compute(both, {}).values[:, 1], [0, 0, np.nan, np.nan, 1])
     with pytest.raises(ConfigError, match="neither"):
         DEMOGRAPHICS.compute(inputs(None, (1, T)), {})
+
+
+def test_a_mapping_rolls_codes_up_and_groups_have_their_own_columns(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    path.write_text("code,group\nLAB//*,LABS\nDX//a,DIABETES\nDX//a,ANY\n")
+    found = events(
+        (1, T - 2 * DAY, "LAB//a", 1.0), (1, T - DAY, "LAB//b", 5.0), (1, T - DAY, "DX//a", None),
+        (2, T - DAY, "DX//b", None),
+    )  # fmt: skip
+    grams = pl.when(pl.col("code") == "LAB//b").then(pl.lit("g/L")).otherwise("unit").alias("unit")
+    rows = inputs(found.with_columns(grams), (1, T), (2, T))
+    options = {"windows": ["full"], "counts": ["count"], "numeric": ["last"], "roll_up": str(path)}
+    block = RECORDS.compute(rows, options)
+    assert dict(zip(block.columns["name"], block.values.T.tolist(), strict=True)) == {
+        "records:ANY:count:full": [1, 0], "records:DIABETES:count:full": [1, 0], "records:LABS:count:full": [2, 0],
+    }  # fmt: skip
+    both = RECORDS.compute(rows, {**options, "roll_up_keep": "both"})
+    assert {"records:LAB//a:last:full", "records:DX//b:count:full"} <= set(both.columns["name"])
+    with pytest.raises(ConfigError, match="both roll codes up"):
+        RECORDS.compute(rows, {**options, "code_depth": 1})
+    with pytest.raises(ConfigError, match="roll_up_keep: 'all' is unknown"):
+        RECORDS.compute(rows, {**options, "roll_up_keep": "all"})
