@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from genomix.errors import FormatError
+from genomix.errors import ConfigError, FormatError
 from genomix.io.availability import DEFAULT_RULES, AvailabilityRules, count_midnights
 from genomix.io.record_format import LeftOut, RecordFormat, RecordReport, RecordSet, finish_events
 from genomix.io.record_rows import RawRows, RecordScan
@@ -29,7 +29,7 @@ from genomix.schemas.events import EVENTS
 
 EVENTS_PER_SHARD = 4_000_000
 SAMPLES_PER_REASON = 5
-_INTEGER = r"^(?:0|-?[1-9]\d{0,17})$"
+_INTEGER = r"^(?:0|-?[1-9]\d*)$"
 
 Progress = Callable[[str, int], None]
 """Called with the table and the rows read so far."""
@@ -187,7 +187,7 @@ def subject_numbers(subjects: pl.Series) -> pl.DataFrame | None:
 
     ``007`` and ``7`` are two people to a source that tells them apart, so a leading zero makes all of them text.
     """
-    if subjects.str.contains(_INTEGER).all():
+    if subjects.str.contains(_INTEGER).all() and not subjects.cast(pl.Int64, strict=False).null_count():
         return None
     return pl.DataFrame({"subject_key": subjects, "subject_id": pl.Series(range(1, len(subjects) + 1), dtype=pl.Int64)})
 
@@ -263,6 +263,25 @@ def read_scan(scan: RecordScan, *, availability: AvailabilityRules = DEFAULT_RUL
     report = record_report(scan, spooled, adjusted, [b.applied for b in found])
     events = pl.concat([b.events for b in found]).sort(EVENTS.names)
     return RecordSet(events, scan.descriptions(), report)
+
+
+class ScannedFormat:
+    """Base of formats that are read in parts: reading into memory is the same for all of them."""
+
+    name: str
+
+    def scan(self, path: Path, *, mapping: Path | None = None) -> RecordScan:
+        """Open a source."""
+        raise NotImplementedError
+
+    def read(self, path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) -> RecordSet:
+        """Read everything at a path into memory."""
+        return read_scan(self.scan(path), availability=availability)
+
+    def no_mapping(self, mapping: Path | None) -> None:
+        """Raise a :class:`ConfigError` where a mapping was given to a format that has its own."""
+        if mapping is not None:
+            raise ConfigError(f"the format {self.name} needs no mapping", hint="leave out --mapping")
 
 
 def read_records(

@@ -110,7 +110,15 @@ def test_identifiers_stay_in_a_file_of_their_owner(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "are_numbers"), [(["1", "20"], True), (["0", "-5"], True), (["007", "7"], False), (["1", "x"], False)]
+    ("given", "are_numbers"),
+    [
+        (["1", "20"], True),
+        (["0", "-5"], True),
+        (["007", "7"], False),
+        (["1", "x"], False),
+        (["9223372036854775807", "-9223372036854775808"], True),
+        (["9223372036854775808"], False),
+    ],
 )
 def test_numbers_stay_as_they_are_only_where_nothing_is_lost(given: list[str], are_numbers: bool) -> None:
     assert (subject_numbers(pl.Series(given)) is None) == are_numbers
