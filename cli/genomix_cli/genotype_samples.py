@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, NamedTuple
 
 from genomix_cli.console import say
 
@@ -18,22 +15,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from genomix.io.plink import GenotypeStore
-
-
-def a_number(value: float | None) -> float | None:
-    """Refuse NaN, which passes every bound that an option has, because no comparison with it holds."""
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is no number")
-    return value
-
-
-AutosomesOption = Annotated[
-    int, typer.Option("--autosomes", min=1, max=95, help="Autosomes of the species (plink2's --chr-set).")
-]
-VariantListOption = Annotated[
-    Path | None,
-    typer.Option("--extract", help="Text file of variant identifiers to use, one a line (e.g. PREFIX.prune.in)."),
-]
 
 
 class Opened(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,21 @@ class DemoSize(StrEnum):
     small = "small"
 
 
+class PhenotypeKind(StrEnum):
+    """What the phenotypes are."""
+
+    auto = "auto"
+    quantitative = "quantitative"
+    binary = "binary"
+
+
+def a_number(value: float | None) -> float | None:
+    """Refuse NaN, which passes every bound that an option has, because no comparison with it holds."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
 DeviceOption = Annotated[
     DeviceChoice, typer.Option("--device", help="Where to compute; auto takes a GPU when one works.")
@@ -39,6 +55,9 @@ GenotypesArgument = Annotated[
         metavar="IN", help="VCF, BCF, BGEN, PLINK 1 or PLINK 2: a file, or a fileset's prefix.", show_default=False
     ),
 ]
+TablesPrefixOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="PREFIX", help="Prefix of the tables.", show_default=False)
+]
 BuildOption = Annotated[
     str | None, typer.Option("--build", help="Genome build, e.g. GRCh38; by default from the contig lengths.")
 ]
@@ -49,4 +68,15 @@ SampleInfoOption = Annotated[
 KeepSamplesOption = Annotated[
     Path | None, typer.Option("--keep", help="Text file of sample identifiers to use, one a line (FID IID also).")
 ]
+VariantListOption = Annotated[
+    Path | None,
+    typer.Option("--extract", help="Text file of variant identifiers to use, one a line (e.g. PREFIX.prune.in)."),
+]
+AutosomesOption = Annotated[
+    int, typer.Option("--autosomes", min=1, max=95, help="Autosomes of the species (plink2's --chr-set).")
+]
+MissingValueOption = Annotated[
+    str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
+]
+AllowRelatedOption = Annotated[bool, typer.Option("--allow-related", help="Test related samples without an offset.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads that may work at once.")]

@@ -40,6 +40,9 @@ _BLOCK_CALLS = 1 << 25
 CallBlocks = Callable[[npt.NDArray[np.int64]], Iterator[npt.NDArray[np.int8]]]
 """Given sample numbers, yields int8 (n_variants, n_samples) blocks over the same variants in the same order."""
 
+Progress = Callable[[float, int], None]
+"""Called after each block with the share that is done, from 0 to 1, and how many things were done so far."""
+
 
 class _Tile(NamedTuple):
     """A tile of samples, float32 (n_samples, n_variants): dosage minus one (0 where missing), called, heterozygous."""
@@ -48,6 +51,20 @@ class _Tile(NamedTuple):
     called: Any
     het: Any
     complete: bool
+
+
+class _Compared:
+    """Tells how many pairs of samples are compared; half of the variants of two pairs count as one pair."""
+
+    def __init__(self, n_samples: int, n_variants: int, progress: Progress | None) -> None:
+        self._n_pairs, self._n_variants, self._progress = n_samples * (n_samples - 1) // 2, n_variants, progress
+        self._done = 0
+
+    def add(self, n_pairs: int, n_variants: int) -> None:
+        """Count a block of variants of some pairs."""
+        self._done += n_pairs * n_variants
+        if self._progress is not None and n_pairs:
+            self._progress(self._done / (self._n_pairs * self._n_variants), self._done // self._n_variants)
 
 
 def king_robust_pair(calls_i: npt.NDArray[np.int8], calls_j: npt.NDArray[np.int8]) -> float:
@@ -72,6 +89,7 @@ def kinship_pairs(
     xp: Any = np,
     tile: int | None = None,
     autosomes: int = HUMAN_AUTOSOMES,
+    progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum`` (schema KINSHIP), numbered as in the store.
 
@@ -83,6 +101,7 @@ def kinship_pairs(
     xp: the array module, e.g. ``device.xp``.
     tile: samples per tile; memory grows with its square. None for 4,096 on the CPU and 2,048 elsewhere.
     autosomes: number of autosomes of the species.
+    progress: called with (share, pairs).
     """
     rows = (
         np.flatnonzero(autosomal_biallelic(store, autosomes=autosomes))
@@ -95,7 +114,8 @@ def kinship_pairs(
         for _, calls in call_blocks(store, rows, chosen[part], block_size=max(64, _BLOCK_CALLS // max(len(part), 1))):
             yield calls
 
-    frame = pairs_from_blocks(blocks, len(chosen), minimum=minimum, xp=xp, tile=tile)
+    compared = _Compared(len(chosen), len(rows), progress)
+    frame = _pairs(blocks, len(chosen), minimum, xp, tile, compared.add)
     first, second = chosen[frame["sample_a"].to_numpy()], chosen[frame["sample_b"].to_numpy()]
     return _pair_frame(np.minimum(first, second), np.maximum(first, second), frame["kinship"].to_numpy())
 
@@ -150,6 +170,13 @@ def pairs_from_blocks(
     blocks: CallBlocks, n_samples: int, *, minimum: float, xp: Any = np, tile: int | None = None
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum``, tile by tile (schema KINSHIP)."""
+    return _pairs(blocks, n_samples, minimum, xp, tile, lambda _n, _of: None)
+
+
+def _pairs(
+    blocks: CallBlocks, n_samples: int, minimum: float, xp: Any, tile: int | None, compared: Callable[[int, int], None]
+) -> pl.DataFrame:
+    """Do what :func:`pairs_from_blocks` does; ``compared`` is called with (pairs, variants) after each block."""
     by_bits = xp is np and n_samples**2 >= _MANY_PAIRS
     size = tile if tile is not None else _BITS_TILE if by_bits else _PRODUCTS_TILE
     tiles = [np.arange(start, min(start + size, n_samples)) for start in range(0, n_samples, size)]
@@ -157,9 +184,9 @@ def pairs_from_blocks(
     for a, left in enumerate(tiles):
         for right in tiles[a:]:
             if by_bits:
-                i, j, values = _pairs_by_bits(blocks, left, right, minimum)
+                i, j, values = _pairs_by_bits(blocks, left, right, minimum, compared)
             else:
-                kinship = _tile_kinship(blocks, left, right, xp)
+                kinship = _tile_kinship(blocks, left, right, xp, compared)
                 i, j = (to_numpy(v) for v in xp.nonzero(kinship >= minimum))
                 upper = left[i] < right[j]
                 i, j = i[upper], j[upper]
@@ -180,7 +207,17 @@ def _pair_frame(first: Any, second: Any, kinship: Any) -> pl.DataFrame:
     return KINSHIP.validate(frame.sort("sample_a", "sample_b"))
 
 
-def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], xp: Any) -> Any:
+def _n_pairs(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> int:
+    return len(left) * (len(left) - 1) // 2 if left is right else len(left) * len(right)
+
+
+def _tile_kinship(
+    blocks: CallBlocks,
+    left: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    xp: Any,
+    compared: Callable[[int, int], None],
+) -> Any:
     """Kinship of every sample of ``left`` with every one of ``right``, summed over variant blocks.
 
     Of a tile with itself only what lies above the diagonal need be there.
@@ -192,13 +229,18 @@ def _tile_kinship(blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.ND
         other = one if right_calls is None else _indicators(right_calls, xp)
         part = _products(one, other, xp)
         totals = part if totals is None else (totals[0] + part[0], totals[1] + part[1], totals[2] + part[2])
+        compared(_n_pairs(left, right), len(left_calls))
     if totals is None:
         return xp.full((len(left), len(right)), float("nan"))
     return _kinship(*totals, xp)
 
 
 def _pairs_by_bits(
-    blocks: CallBlocks, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], minimum: float
+    blocks: CallBlocks,
+    left: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    minimum: float,
+    compared: Callable[[int, int], None],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs of a tile as places in ``left`` and ``right``; of a tile with itself those above the diagonal."""
     from genomix.variants import _king_numba as kernel
@@ -210,6 +252,7 @@ def _pairs_by_bits(
         one = bit_planes(left_calls)
         other = one if right_calls is None else bit_planes(right_calls)
         kernel.add_counts(one, other, len(left_calls), same, totals)
+        compared(_n_pairs(left, right), len(left_calls))
     first, second, kinship = kernel.kinship_from(totals, same, minimum)
     return np.asarray(first), np.asarray(second), np.asarray(kinship)
 

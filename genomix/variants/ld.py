@@ -7,6 +7,8 @@ doi:10.1186/s13742-015-0047-8) in the same order of comparisons, so that the lis
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import polars as pl
 from genomix.errors import ConfigError, FormatError
 from genomix.io.plink import GenotypeStore
 from genomix.variants.genotype_counts import CallArray, FloatArray, IntArray, WordBlock, call_blocks, sample_numbers
-from genomix.variants.kinship import to_numpy
+from genomix.variants.kinship import Progress, to_numpy
 from genomix.variants.threads import one_blas_thread
 
 _SLACK = 2.0**-44
@@ -37,6 +39,7 @@ def prune_pairwise(
     window_variants: int | None = None,
     step: int = 1,
     xp: Any = np,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Return which variants to keep, bool (n_variants,), by PLINK's pairwise rule.
 
@@ -52,6 +55,7 @@ def prune_pairwise(
     window_bp: width of the window in bp; or ``window_variants``: in variants, those that went included.
     step: by how many variants a window of ``window_variants`` moves on; a window in bp moves by one.
     xp: the array module, e.g. ``device.xp``.
+    progress: called with (share, variants).
 
     Raises
     ------
@@ -67,11 +71,16 @@ def prune_pairwise(
     rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
     chosen = sample_numbers(store, samples)
     kept = np.zeros(len(rows), dtype=np.bool_)
+
+    def reached(start: int, n_variants: int) -> None:
+        if progress is not None:
+            progress((start + n_variants) / len(rows), start + n_variants)
+
     with one_blas_thread():  # products this small only wait for each other on several
         for start, end in _contigs(store, rows):
             place = store.variants["position"].to_numpy()[rows[start:end]]
             windows = _windows(place, window_bp, window_variants, step)
-            kept[start:end] = _prune_contig(store, rows[start:end], chosen, windows, r2, xp)
+            kept[start:end] = _prune_contig(store, rows[start:end], chosen, windows, r2, xp, partial(reached, start))
     return kept
 
 
@@ -161,7 +170,13 @@ class _Contig:
 
 
 def _prune_contig(
-    store: GenotypeStore, rows: IntArray, samples: IntArray, windows: list[tuple[int, int]], r2: float, xp: Any
+    store: GenotypeStore,
+    rows: IntArray,
+    samples: IntArray,
+    windows: list[tuple[int, int]],
+    r2: float,
+    xp: Any,
+    reached: Callable[[int], None],
 ) -> npt.NDArray[np.bool_]:
     """Read the contig in blocks, keep the calls of what may still meet a later variant, and run each window in time."""
     state = _Contig(len(rows), windows)
@@ -180,6 +195,7 @@ def _prune_contig(
         earlier = first < second + first_new
         state.link(numbers[first[earlier]], numbers[second[earlier] + first_new])
         before = state.run_windows(part.stop)
+        reached(part.stop)
     return ~state.gone
 
 

@@ -15,7 +15,7 @@ samples. The block size is fixed by the number of samples: no choice changes a b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ import numpy as np
 from genomix.errors import ConfigError
 from genomix.io.plink import GenotypeStore
 from genomix.variants.genotype_counts import CallArray, FloatArray, IntArray, WordBlock, call_blocks, sample_numbers
-from genomix.variants.kinship import to_numpy
+from genomix.variants.kinship import Progress, to_numpy
 from genomix.variants.ld import ld_prune
 from genomix.variants.pca_shrinkage import Bulk
 from genomix.variants.threads import one_blas_thread
@@ -165,6 +165,7 @@ def fit_pca_of_store(
     seed: int = 0,
     exact_limit: int = EXACT_LIMIT,
     xp: Any = np,
+    progress: Progress | None = None,
 ) -> PcaModel:
     """Fit principal components on chosen samples of a store, as :func:`fit_pca`, without holding their calls.
 
@@ -175,10 +176,12 @@ def fit_pca_of_store(
     ----------
     variants: rows of the store's variants (autosomal, one ALT each, thinned for linkage); None for all.
     samples: 0-based samples to fit on (unrelated ones); None for all.
+    progress: called with (share, variants); each variant counts as often as it is read.
     """
     rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
     source, n_samples = _stored(store, rows, samples)
-    return _fit(source, (len(rows), n_samples), n_components, seed, exact_limit, xp, np.dtype(np.float32))
+    shape = (len(rows), n_samples)
+    return _fit(source, shape, n_components, seed, exact_limit, xp, np.dtype(np.float32), progress)
 
 
 def project(model: PcaModel, calls: CallArray) -> FloatArray:
@@ -187,7 +190,13 @@ def project(model: PcaModel, calls: CallArray) -> FloatArray:
 
 
 def project_store(
-    model: PcaModel, store: GenotypeStore, *, variants: Any = None, samples: Any = None, xp: Any = np
+    model: PcaModel,
+    store: GenotypeStore,
+    *,
+    variants: Any = None,
+    samples: Any = None,
+    xp: Any = np,
+    progress: Progress | None = None,
 ) -> FloatArray:
     """Return component scores, float64 (n_samples, n_components), of samples of a store.
 
@@ -195,25 +204,40 @@ def project_store(
     ----------
     variants: the store's row of each of the model's variants; a variant that it lacks (-1) counts as the mean.
     samples: 0-based samples; None for all.
+    progress: called with (share, variants).
     """
-    return _project_store(model, store, variants, samples, xp, with_norms=False).scores
+    return _project_store(model, store, variants, samples, xp, progress, with_norms=False).scores
 
 
 def project_store_with_norms(
-    model: PcaModel, store: GenotypeStore, *, variants: Any = None, samples: Any = None, xp: Any = np
+    model: PcaModel,
+    store: GenotypeStore,
+    *,
+    variants: Any = None,
+    samples: Any = None,
+    xp: Any = np,
+    progress: Progress | None = None,
 ) -> Projected:
     """Do what :func:`project_store` does, and also return what correcting the scores needs."""
-    return _project_store(model, store, variants, samples, xp, with_norms=True)
+    return _project_store(model, store, variants, samples, xp, progress, with_norms=True)
 
 
 def _project_store(
-    model: PcaModel, store: GenotypeStore, variants: Any, samples: Any, xp: Any, *, with_norms: bool
+    model: PcaModel,
+    store: GenotypeStore,
+    variants: Any,
+    samples: Any,
+    xp: Any,
+    progress: Progress | None,
+    *,
+    with_norms: bool,
 ) -> Projected:
     rows = np.arange(store.n_variants) if variants is None else np.asarray(variants, dtype=np.int64)
     known = np.flatnonzero(rows >= 0)
     part = replace(model, frequencies=model.frequencies[known], loadings=model.loadings[known])
     source, n_samples = _stored(store, rows[known], samples)
-    return _project(part, source, n_samples, xp, np.dtype(np.float32), with_norms=with_norms)
+    watched = _watched(source, len(known), [1], progress)
+    return _project(part, watched, n_samples, xp, np.dtype(np.float32), with_norms=with_norms)
 
 
 def _in_memory(calls: CallArray) -> CallSource:
@@ -230,6 +254,26 @@ def _in_memory(calls: CallArray) -> CallSource:
 def _stored(store: GenotypeStore, rows: IntArray, samples: Any) -> tuple[CallSource, int]:
     chosen = sample_numbers(store, samples)
     return lambda: call_blocks(store, rows, chosen, block_size=_block_size(len(chosen))), len(chosen)
+
+
+_COST_OF_PRODUCTS = 10
+"""About how often longer a pass of matrix products takes than one that counts alleles; for progress only."""
+
+
+def _watched(source: CallSource, n_variants: int, costs: Sequence[int], progress: Progress | None) -> CallSource:
+    """Return a source that tells, block by block, how much of its passes is done; ``costs``: of a variant, per pass."""
+    if progress is None:
+        return source
+    passes = iter(enumerate(costs))
+
+    def blocks() -> Iterator[tuple[slice, CallArray]]:
+        number, cost = next(passes)
+        before = sum(costs[:number]) * n_variants
+        for part, calls in source():
+            yield part, calls
+            progress((before + cost * part.stop) / (sum(costs) * n_variants), number * n_variants + part.stop)
+
+    return blocks
 
 
 def _block_size(n_samples: int) -> int:
@@ -256,8 +300,10 @@ class _Standardiser:
 
 def _fit(
     source: CallSource, shape: tuple[int, ...], n_components: int, seed: int, exact_limit: int, xp: Any,
-    dtype: np.dtype[Any],
+    dtype: np.dtype[Any], progress: Progress | None = None,
 ) -> PcaModel:  # fmt: skip
+    products = 1 if shape[1] <= exact_limit else _POWER_ITERATIONS + 1
+    source = _watched(source, shape[0], [1, *([_COST_OF_PRODUCTS] * products), 2], progress)
     frequencies = np.concatenate([np.empty(0), *(allele_frequencies(calls) for _, calls in source())])
     varying = int(((frequencies > 0) & (frequencies < 1)).sum())
     most = min(shape[1] - 1, varying)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genomix_cli.options import (
+    AllowRelatedOption,
     BuildOption,
     GenotypesArgument,
     JsonOption,
     KeepSamplesOption,
+    MissingValueOption,
+    PhenotypeKind,
     QuietOption,
     SampleInfoOption,
     ThreadsOption,
@@ -56,14 +58,6 @@ class LogisticTest(StrEnum):
     score = "score"
 
 
-class PhenotypeKind(StrEnum):
-    """What the phenotypes are."""
-
-    auto = "auto"
-    quantitative = "quantitative"
-    binary = "binary"
-
-
 def register(group: typer.Typer) -> None:
     """Add the command."""
     group.command("assoc", epilog=_EXAMPLE, short_help="Test variants for association.")(assoc)
@@ -85,9 +79,7 @@ def assoc(
             "case-control; a count of 0, 1 and 2 needs quantitative.",
         ),
     ] = PhenotypeKind.auto,
-    missing_value: Annotated[
-        str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
-    ] = "-9",
+    missing_value: MissingValueOption = "-9",
     covariates: Annotated[
         Path | None, typer.Option("--covariates", help="Table of covariates, or PREFIX.components of variants pca.")
     ] = None,
@@ -137,9 +129,7 @@ def assoc(
             "--kinship", help="Pairs of genomix variants kinship, or PLINK 2's .kin0, by name; by default computed."
         ),
     ] = None,
-    allow_related: Annotated[
-        bool, typer.Option("--allow-related", help="Test related samples without an offset.")
-    ] = False,
+    allow_related: AllowRelatedOption = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="All results: .parquet, .tsv or .tsv.gz.")] = None,
     tsv: Annotated[
         Path | None, typer.Option("--tsv", help="A .tsv or .tsv.gz per phenotype, PLINK 2's columns.")
@@ -169,6 +159,7 @@ def assoc(
     from genomix.io.phenotypes import read_covariates, read_phenotypes
     from genomix.io.sample_tables import read_sample_info
     from genomix.variants.association import AssociationOptions
+    from genomix_cli.association_inputs import check_related, missing_number, names_of
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import numbers_of
     from genomix_cli.outputs import table_format
@@ -178,14 +169,14 @@ def assoc(
         table_format(out)
     if tsv is not None:
         table_format(tsv, (".tsv", ".tsv.gz"))
-    number = _missing_number(missing_value)
-    traits = read_phenotypes(phenotype, _names(phenotype_name), kind=phenotype_kind.value, missing_value=number)
+    number = missing_number(missing_value)
+    traits = read_phenotypes(phenotype, names_of(phenotype_name), kind=phenotype_kind.value, missing_value=number)
     inputs = (genotypes, phenotype, covariates, offset, kinship, keep, sample_info)
     _check_paths(out, tsv, plots, traits.names, inputs)
     table = None
     if covariates is not None:
         table = read_covariates(
-            covariates, _names(covariate_names), missing_value=number, report=lambda line: say(line, quiet=quiet)
+            covariates, names_of(covariate_names), missing_value=number, report=lambda line: say(line, quiet=quiet)
         )
     elif covariate_names:
         raise ConfigError("--covariate-names without --covariates")
@@ -208,7 +199,7 @@ def assoc(
         people = people_of(store, traits, covariates=table, offsets=_offsets(offset, store), samples=kept)
         summary: dict[str, Any] = {}
         if offset is None and not allow_related:
-            summary["kinship"] = _check_related(store, tested_samples(people), kinship, quiet)
+            summary["kinship"] = check_related(store, tested_samples(people), kinship, quiet)
         result = _run(store, people, options, out, tsv, plots, threads, quiet)
     summary = {**result, **summary}
     if as_json:
@@ -273,55 +264,12 @@ def _write_plots(points: Any, prefix: str) -> None:
             write_bytes(Path(f"{stem}.qq.{kind}"), data)
 
 
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [n.strip() for n in text.split(",") if n.strip()]
-
-
-def _missing_number(text: str) -> float | None:
-    from genomix.errors import ConfigError
-
-    if text.lower() == "none":
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not math.isfinite(number):
-        raise ConfigError(f"--missing-value {text!r} is no number", hint="a number, or none")
-    return number
-
-
 def _offsets(path: Path | None, store: GenotypeStore) -> Offsets | None:
     if path is None:
         return None
     from genomix.io.loco import read_offsets
 
     return read_offsets(path, store.samples["sample_id"].to_list())
-
-
-def _check_related(store: GenotypeStore, tested: Any, kinship: Path | None, quiet: bool) -> dict[str, Any]:
-    from genomix.io.kinship_tables import read_kinship
-    from genomix.variants.assoc_relatives import find_relatives, refuse_relatives
-    from genomix.variants.relatives import FIRST_DEGREE
-    from genomix_cli.console import say
-
-    listed = None
-    if kinship is not None:
-        listed = read_kinship(kinship, store.samples["sample_id"].to_list(), reaching=FIRST_DEGREE)
-        say(
-            f"{kinship.name}: {listed.n_found:,} of its {listed.n_named:,} samples are in the genotypes; "
-            "people whom it does not name are taken as unrelated",
-            quiet=quiet,
-        )
-    found = find_relatives(store, tested, pairs=None if listed is None else listed.pairs)
-    refuse_relatives(found, len(tested))
-    if found.pairs is None:
-        say(
-            f"warning: {found.n_variants} autosomal variants are too few to tell whether samples are related; "
-            "give --kinship",
-            quiet=quiet,
-        )
-    return {"related_pairs": found.pairs, "variants": found.n_variants}
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genomix_cli.commands.variants.assoc import PhenotypeKind
 from genomix_cli.options import (
+    AllowRelatedOption,
     BuildOption,
     GenotypesArgument,
     JsonOption,
     KeepSamplesOption,
+    MissingValueOption,
+    PhenotypeKind,
     QuietOption,
     SampleInfoOption,
     StrictOption,
@@ -142,9 +144,7 @@ def burden(
     phenotype_kind: Annotated[
         PhenotypeKind, typer.Option("--phenotype-kind", help="auto: only 1 and 2, or 0 and 1, is case-control.")
     ] = PhenotypeKind.auto,
-    missing_value: Annotated[
-        str, typer.Option("--missing-value", help="Number that means missing in both tables, or none.")
-    ] = "-9",
+    missing_value: MissingValueOption = "-9",
     covariates: Annotated[Path | None, typer.Option("--covariates", help="Table of covariates.")] = None,
     covariate_names: Annotated[
         str | None, typer.Option("--covariate-names", help="Its columns, comma-separated.")
@@ -155,9 +155,7 @@ def burden(
     kinship: Annotated[
         Path | None, typer.Option("--kinship", help="Pairs of genomix variants kinship; by default computed.")
     ] = None,
-    allow_related: Annotated[
-        bool, typer.Option("--allow-related", help="Test related samples without an offset.")
-    ] = False,
+    allow_related: AllowRelatedOption = False,
     model: Annotated[Model, typer.Option("--model", help="auto: logistic for two classes.")] = Model.auto,
     firth: Annotated[Firth, typer.Option("--firth", help="Penalised logistic fit.")] = Firth.fallback,
     test: Annotated[Test, typer.Option("--test", help="burden, or all: also SKAT and SKAT-O.")] = Test.burden,
@@ -275,14 +273,14 @@ def _people(
     from genomix.io.loco import read_offsets
     from genomix.io.phenotypes import read_covariates, read_phenotypes
     from genomix.variants.burden_test import gather_people_of
-    from genomix_cli.commands.variants.assoc import _missing_number, _names
+    from genomix_cli.association_inputs import missing_number, names_of
 
     phenotype, name, covariates, covariate_names, offset = files
-    number = _missing_number(missing_value)
-    table = read_phenotypes(phenotype, _names(name), kind=kind, missing_value=number)
+    number = missing_number(missing_value)
+    table = read_phenotypes(phenotype, names_of(name), kind=kind, missing_value=number)
     others = None
     if covariates is not None:
-        others = read_covariates(covariates, _names(covariate_names), missing_value=number)
+        others = read_covariates(covariates, names_of(covariate_names), missing_value=number)
     offsets = read_offsets(offset, store.samples["sample_id"].to_list()) if offset is not None else None
     return gather_people_of(store, table, others, offsets=offsets, samples=samples)
 
@@ -291,10 +289,10 @@ def _check_relatives(store: GenotypeStore, people: PeopleTested, kinship: Path |
     """Refuse relatives among the people with phenotype and covariates, as ``assoc`` does."""
     import numpy as np
 
-    from genomix_cli.commands.variants.assoc import _check_related
+    from genomix_cli.association_inputs import check_related
 
     complete = np.isfinite(people.phenotype) & np.isfinite(people.covariates).all(axis=1)
-    return _check_related(store, people.samples[complete], kinship, quiet)
+    return check_related(store, people.samples[complete], kinship, quiet)
 
 
 def _tests(store: GenotypeStore, result: BurdenResult, people: PeopleTested, how: tuple[Any, Any, bool]) -> Any:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genomix_cli.genotype_samples import AutosomesOption, VariantListOption, a_number
 from genomix_cli.options import (
+    AutosomesOption,
     BuildOption,
     DeviceChoice,
     DeviceOption,
@@ -17,6 +17,8 @@ from genomix_cli.options import (
     KeepSamplesOption,
     QuietOption,
     ThreadsOption,
+    VariantListOption,
+    a_number,
 )
 
 _EXAMPLE = """Examples:
@@ -70,6 +72,7 @@ def kinship(
     from genomix.variants.relatives import relatives_table
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import check_outputs, check_tables, opened_samples, usable_variants
+    from genomix_cli.progress import progress
 
     if groups is not None and group_kinship < min_kinship:
         raise ConfigError("--group-kinship below --min-kinship: the pairs it needs are not listed")
@@ -80,9 +83,9 @@ def kinship(
         chosen,
     ):
         rows = usable_variants(store, extract, autosomes=autosomes)
-        pairs = kinship_pairs(
-            store, variants=rows, samples=chosen, minimum=min_kinship, xp=resolve_device(device.value).xp
-        )
+        xp = resolve_device(device.value).xp
+        with progress("comparing", "pairs", quiet=quiet) as report:
+            pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=min_kinship, xp=xp, progress=report)
         ids = store.samples["sample_id"]
     write_frame(out, named_pairs(pairs, ids))
     counts = {"variants": len(rows), "samples": len(chosen), "pairs": pairs.height}

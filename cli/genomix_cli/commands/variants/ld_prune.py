@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from genomix_cli.genotype_samples import AutosomesOption, VariantListOption, a_number
 from genomix_cli.options import (
+    AutosomesOption,
     BuildOption,
     GenotypesArgument,
     JsonOption,
     KeepSamplesOption,
     QuietOption,
     ThreadsOption,
+    VariantListOption,
+    a_number,
 )
 
 _EXAMPLE = """Examples:
@@ -68,6 +70,7 @@ def ld_prune(
     from genomix.variants.qc import count_genotypes
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import check_outputs, opened_samples, usable_variants, with_suffix_added
+    from genomix_cli.progress import progress
 
     window_bp, window_variants = _width(window)
     paths = [with_suffix_added(out, ending) for ending in ("prune.in", "prune.out")]
@@ -81,9 +84,11 @@ def ld_prune(
         if maf > 0:
             frequency = count_genotypes(store, variants=rows, samples=chosen, autosomes=autosomes).alt_frequency
             rows = rows[(frequency >= maf) & (frequency <= 1 - maf)]
-        kept = prune_pairwise(
-            store, variants=rows, samples=chosen, r2=r2, window_bp=window_bp, window_variants=window_variants, step=step
-        )
+        with progress("pruning", "variants", quiet=quiet) as report:
+            kept = prune_pairwise(
+                store, variants=rows, samples=chosen, r2=r2, window_bp=window_bp, window_variants=window_variants,
+                step=step, progress=report,
+            )  # fmt: skip
         ids = store.variants["variant_id"][rows]
         n_all = store.n_variants
     for path, mask in zip(paths, (kept, ~kept), strict=True):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from genomix_cli.genotype_samples import AutosomesOption, VariantListOption, a_number
 from genomix_cli.options import (
+    AutosomesOption,
     BuildOption,
     DeviceChoice,
     DeviceOption,
@@ -18,7 +18,10 @@ from genomix_cli.options import (
     KeepSamplesOption,
     QuietOption,
     SampleInfoOption,
+    TablesPrefixOption,
     ThreadsOption,
+    VariantListOption,
+    a_number,
 )
 
 if TYPE_CHECKING:
@@ -56,9 +59,7 @@ def register(group: typer.Typer) -> None:
 
 def pca(
     source: GenotypesArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PREFIX", help="Prefix of the tables.", show_default=False)
-    ],
+    out: TablesPrefixOption,
     components: Annotated[
         int, typer.Option("--components", "-k", min=1, max=10_000, help="Number of components.")
     ] = 10,
@@ -188,7 +189,7 @@ def pca(
             if fit_samples is not None:
                 fitted = numbers_to_fit(store, fit_samples, chosen, keep=keep, genotypes=source)
             else:
-                fitted = _unrelated(store, rows, chosen, fit_kinship, xp)
+                fitted = _unrelated(store, rows, chosen, fit_kinship, xp, quiet)
             if len(fitted) <= components:
                 raise ConfigError(
                     f"{components} components cannot be fitted on {len(fitted):,} samples",
@@ -196,8 +197,8 @@ def pca(
                     hint=f"at least {components + 1:,} samples, or fewer --components",
                 )
             window = prune_window * 1000 if prune and extract is None else None
-            rows = _thinned(store, rows, fitted, maf, call_rate, prune_r2, window, xp)
-            done = _fit(store, rows, fitted, chosen, components, seed, method, correct_shrinkage, xp)
+            rows = _thinned(store, rows, fitted, maf, call_rate, prune_r2, window, xp, quiet)
+            done = _fit(store, rows, fitted, chosen, components, seed, method, correct_shrinkage, xp, quiet)
         is_fitted = np.isin(chosen, fitted)
         frame = component_scores(
             store.samples["sample_id"][chosen],
@@ -262,14 +263,18 @@ class _Done(NamedTuple):
     tables: dict[str, pl.DataFrame]
 
 
-def _unrelated(store: GenotypeStore, rows: Any, chosen: Any, threshold: float, xp: Any) -> npt.NDArray[np.int64]:
+def _unrelated(
+    store: GenotypeStore, rows: Any, chosen: Any, threshold: float, xp: Any, quiet: bool
+) -> npt.NDArray[np.int64]:
     """Return a set of samples without a pair above the threshold."""
     import numpy as np
 
     from genomix.variants.kinship import kinship_pairs
     from genomix.variants.relatives import unrelated
+    from genomix_cli.progress import progress
 
-    pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=threshold, xp=xp)
+    with progress("comparing", "pairs", quiet=quiet) as report:
+        pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=threshold, xp=xp, progress=report)
     return np.asarray(chosen[unrelated(store.n_samples, pairs, threshold)[chosen]])
 
 
@@ -282,10 +287,12 @@ def _thinned(
     r2: float,
     window_bp: int | None,
     xp: Any,
+    quiet: bool,
 ) -> Any:
     """Return the rows that are common and called enough among the fitted, thinned for linkage there."""
     from genomix.variants.genotype_counts import count_genotypes
     from genomix.variants.ld import prune_pairwise
+    from genomix_cli.progress import progress
 
     counts = count_genotypes(store, variants=rows, samples=fitted)
     frequency = counts.alt_frequency
@@ -293,12 +300,14 @@ def _thinned(
     rows = rows[(frequency >= maf) & (frequency <= 1 - maf) & enough]
     if window_bp is None:
         return rows
-    return rows[prune_pairwise(store, variants=rows, samples=fitted, r2=r2, window_bp=window_bp, xp=xp)]
+    with progress("pruning", "variants", quiet=quiet) as report:
+        kept = prune_pairwise(store, variants=rows, samples=fitted, r2=r2, window_bp=window_bp, xp=xp, progress=report)
+    return rows[kept]
 
 
 def _fit(
     store: GenotypeStore, rows: Any, fitted: Any, chosen: Any, components: int, seed: int, method: Method,
-    correct: bool, xp: Any,
+    correct: bool, xp: Any, quiet: bool,
 ) -> _Done:  # fmt: skip
     """Fit on ``fitted`` and give scores to ``chosen``."""
     import numpy as np
@@ -306,14 +315,18 @@ def _fit(
     from genomix.variants.ancestry import eigenvalue_table, model_table
     from genomix.variants.pca import EXACT_LIMIT, fit_pca_of_store, project_store
     from genomix.variants.pca_shrinkage import n_to_fit
+    from genomix_cli.progress import progress
 
     limit = {Method.auto: EXACT_LIMIT, Method.exact: len(fitted), Method.randomised: 0}[method]
     asked = min(n_to_fit(components, len(fitted)), max(len(rows), components)) if correct else components
-    wide = fit_pca_of_store(
-        store, variants=rows, samples=fitted, n_components=asked, seed=seed, exact_limit=limit, xp=xp
-    )
+    with progress("fitting", "variants", quiet=quiet) as report:
+        wide = fit_pca_of_store(
+            store, variants=rows, samples=fitted, n_components=asked, seed=seed, exact_limit=limit, xp=xp,
+            progress=report,
+        )  # fmt: skip
     model, is_fitted = wide.first(components), np.isin(chosen, fitted)
-    scores = project_store(model, store, variants=rows, samples=chosen, xp=xp)
+    with progress("projecting", "variants", quiet=quiet) as report:
+        scores = project_store(model, store, variants=rows, samples=chosen, xp=xp, progress=report)
     tables = {
         "eigenvalues.tsv": eigenvalue_table(model, scores, is_fitted),
         "model.parquet": model_table(model, store.variants[rows]),

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from genomix_cli.genotype_samples import AutosomesOption, a_number
 from genomix_cli.options import (
+    AutosomesOption,
     BuildOption,
     GenotypesArgument,
     JsonOption,
     KeepSamplesOption,
     QuietOption,
     SampleInfoOption,
+    TablesPrefixOption,
     ThreadsOption,
+    a_number,
 )
 
 if TYPE_CHECKING:
@@ -50,9 +52,7 @@ def register(group: typer.Typer) -> None:
 
 def qc(
     source: GenotypesArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PREFIX", help="Prefix of the tables.", show_default=False)
-    ],
+    out: TablesPrefixOption,
     build: BuildOption = None,
     sample_info: SampleInfoOption = None,
     keep: KeepSamplesOption = None,
