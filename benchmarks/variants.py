@@ -90,6 +90,7 @@ class Usage(NamedTuple):
 def run(command: Sequence[str | Path], *, openblas: bool = False) -> Usage:
     """Run a command in a process of its own."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     if openblas and OPENBLAS.is_dir():
         environment |= {"LD_LIBRARY_PATH": str(OPENBLAS)}
     begun = time.monotonic()

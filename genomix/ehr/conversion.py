@@ -74,6 +74,7 @@ def convert_records(
     unit_table: UnitTable | None = None,
     implausible: Literal["flag", "missing"] = "flag",
     events_per_shard: int = EVENTS_PER_SHARD,
+    where: str | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Write a source as a MEDS 0.4 dataset: ``data/N.parquet``, ``metadata/``, and the account in ``conversion.json``.
@@ -81,7 +82,7 @@ def convert_records(
     Parameters
     ----------
     scan: the opened source. out: a folder that does not exist yet; it appears complete or not at all.
-    n_rows: about how many rows the source holds; decides the number of shards.
+    where: the source's name in messages. n_rows: about how many rows the source holds; decides the number of shards.
     units: ``harmonise`` brings every code to one unit (:mod:`genomix.ehr.units`), ``keep`` leaves them as recorded;
         unit_table: None for the shipped one. implausible: count such values only, or make them missing too.
 
@@ -95,7 +96,7 @@ def convert_records(
     n_buckets = max(1, min(MAX_BUCKETS, -(-n_rows // events_per_shard)))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".genomix-") as raw, atomic_directory(out) as temporary:
-        spooled = spool_source(scan, Path(raw), rules=rules, n_buckets=n_buckets, progress=progress)
+        spooled = spool_source(scan, Path(raw), rules=rules, n_buckets=n_buckets, where=where, progress=progress)
         numbers = subject_numbers(spooled.subjects)
         (temporary / "data").mkdir()
         adjusted: Counter[str] = Counter()

@@ -81,7 +81,13 @@ def rules_for(scan: RecordScan, study: AvailabilityRules) -> AvailabilityRules:
 
 
 def spool_source(
-    scan: RecordScan, folder: Path, *, rules: AvailabilityRules, n_buckets: int = 1, progress: Progress | None = None
+    scan: RecordScan,
+    folder: Path,
+    *,
+    rules: AvailabilityRules,
+    n_buckets: int = 1,
+    where: str | None = None,
+    progress: Progress | None = None,
 ) -> Spooled:
     """Read a source once and write its raw events into ``folder``, by bucket of people.
 
@@ -112,7 +118,8 @@ def spool_source(
         for table in tables.values():
             reasons.update(table.dropped)
         why = "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
-        raise FormatError(f"{scan.source_format}: no row is an event", hint=why or "the source has no rows")
+        hint = why or "the source has no rows"
+        raise FormatError(f"{scan.source_format}: no row is an event", where=where, hint=hint)
     everyone = pl.concat(subjects).unique().sort()
     return Spooled(
         writers.paths, dict(sorted(tables.items())), tuple(s for k in sorted(samples) for s in samples[k]),
@@ -249,13 +256,15 @@ def record_report(
     )
 
 
-def read_scan(scan: RecordScan, *, availability: AvailabilityRules = DEFAULT_RULES) -> RecordSet:
-    """Read a source into memory whole."""
+def read_scan(
+    scan: RecordScan, *, availability: AvailabilityRules = DEFAULT_RULES, where: str | None = None
+) -> RecordSet:
+    """Read a source into memory whole; ``where`` names it in messages."""
     import tempfile
 
     rules = rules_for(scan, availability)
     with tempfile.TemporaryDirectory(prefix="genomix-") as folder:
-        spooled = spool_source(scan, Path(folder), rules=rules)
+        spooled = spool_source(scan, Path(folder), rules=rules, where=where)
         found = list(finished_buckets(spooled, rules, subject_numbers(spooled.subjects)))
     adjusted: Counter[str] = Counter()
     for bucket in found:
@@ -276,7 +285,7 @@ class ScannedFormat:
 
     def read(self, path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) -> RecordSet:
         """Read everything at a path into memory."""
-        return read_scan(self.scan(path), availability=availability)
+        return read_scan(self.scan(path), availability=availability, where=str(path))
 
     def no_mapping(self, mapping: Path | None) -> None:
         """Raise a :class:`ConfigError` where a mapping was given to a format that has its own."""
@@ -293,4 +302,4 @@ def read_records(
     ----------
     mapping: see the format; ConfigError for a format that takes none.
     """
-    return read_scan(kind.scan(path, mapping=mapping), availability=availability)
+    return read_scan(kind.scan(path, mapping=mapping), availability=availability, where=str(path))

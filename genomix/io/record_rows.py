@@ -180,7 +180,8 @@ def _events(rows: pl.DataFrame, one: EventMap) -> pl.DataFrame:
     }  # fmt: skip
     day = one.day if isinstance(one.day, pl.Expr) else pl.lit(one.day)
     columns = [(pl.lit(None) if e is None else e).cast(RAW[n], strict=False).alias(n) for n, e in values.items()]
-    wanted = rows.filter(one.when.fill_null(False)).select(
+    marked = rows.with_columns(one.when.fill_null(False).alias("_wanted"))  # a column: a bare literal is no mask
+    wanted = marked.filter(pl.col("_wanted")).select(
         "source_row",
         pl.col("_subject").alias("subject_id"),
         *columns,

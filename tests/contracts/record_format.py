@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ def check_accounts_for_every_row(member: Any, source: Source, folder: Path) -> N
     found: RecordSet = member.read(source.write(folder, ROWS))
     report = found.report
     dropped = sum(report.dropped.values())
-    assert report.rows_read == len(ROWS), f"{member.name}: {report.rows_read} rows read of {len(ROWS)}"
-    assert report.rows_kept == found.events.height, f"{member.name}: says {report.rows_kept} rows, gives others"
+    n_read = len(ROWS) if source.n_read is None else source.n_read
+    assert report.rows_read == n_read, f"{member.name}: {report.rows_read} rows read of {n_read}"
+    n_events = report.rows_kept if report.n_events is None else report.n_events
+    assert n_events == found.events.height, f"{member.name}: says {n_events} rows, gives others"
     assert report.rows_read == report.rows_kept + dropped, f"{member.name}: a row is neither kept nor dropped"
     assert all(report.dropped), f"{member.name}: rows are dropped without a reason"
     events = Counter(found.events.select(TOLD).rows())
-    assert events == Counter(KEPT), f"{member.name}: other events than the source's: {events - Counter(KEPT)}"
+    truth = Counter(source.kept)
+    assert events == truth, f"{member.name}: other events than the source's: {events - truth}"
     text = canonical_json(report.as_json()).decode()
     assert str(folder) not in text, f"{member.name}: the report holds a path"
 
@@ -54,7 +58,8 @@ def check_order_of_rows_does_not_matter(member: Any, source: Source, folder: Pat
     one = member.read(source.write(folder / "one", ROWS))
     other = member.read(source.write(folder / "other", ROWS[::-1]))
     assert one.events.equals(other.events), f"{member.name}: the order of rows changes the events"
-    assert one.report == other.report, f"{member.name}: the order of rows changes the account"
+    same = replace(one.report, samples=()) == replace(other.report, samples=())  # samples say where a row stands
+    assert same, f"{member.name}: the order of rows changes the account"
 
 
 def check_round_trip(member: Any, source: Source, folder: Path) -> None:
@@ -70,7 +75,8 @@ def check_round_trip(member: Any, source: Source, folder: Path) -> None:
 
 def check_rejects_bad_input(member: Any, source: Source, folder: Path) -> None:
     """A missing, empty, cut or foreign file, and a source without events, are refused, naming the file."""
-    for what in ("missing", "empty", "cut", "foreign"):
+    kinds = ("missing", "empty", "foreign") if source.is_text else ("missing", "empty", "cut", "foreign")
+    for what in kinds:
         path = source.write(folder / what, ROWS)
         file = source.data_file(path)
         data = file.read_bytes()
@@ -78,10 +84,10 @@ def check_rejects_bad_input(member: Any, source: Source, folder: Path) -> None:
             file.unlink()
         else:
             file.write_bytes({"empty": b"", "cut": data[: len(data) * 2 // 3], "foreign": b"\x89PNG\r\n" + data}[what])
-        _refused(member, path, file if what != "missing" else file.parent, what)
+        _refused(member, path, file if what != "missing" else path, what)
     path = source.write(folder / "nothing", [])
     _refused(member, path, path, "a source without rows")
-    path = source.write(folder / "no event", [r for r in ROWS if r not in KEPT])
+    path = source.write(folder / "no event", [r for r in ROWS if r not in KEPT and r[1] is not None])
     _refused(member, path, path, "a source without events")
 
 

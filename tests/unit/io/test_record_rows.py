@@ -110,3 +110,12 @@ def test_times_in_parquet_become_text_that_reads_back(tmp_path: Path) -> None:
     assert read["a"].to_list() == stamps.to_list()
     assert read["b"].to_list() == zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_list()
     assert read["c"].to_list() == [datetime(2020, 1, 1), datetime(2020, 1, 2)]
+
+
+def test_rows_of_several_chunks_are_mapped_as_one() -> None:
+    frame = pl.concat([pl.DataFrame({"who": ["1"] * n}) for n in (3, 2)], rechunk=False)
+    rows = map_rows(
+        frame, table="t", file="t.csv", first_row=1, subject=pl.col("who"), events=[EventMap(pl.lit("FACT"))]
+    )
+    assert frame.n_chunks() == 2
+    assert rows.events["source_row"].to_list() == [0, 1, 2, 3, 4]

@@ -97,7 +97,7 @@ def convert(
     with progress("converting", "rows", quiet=quiet) as report:
         done = convert_records(
             scan, out, n_rows=n_rows, availability=rules, units=units.value, unit_table=own_units,
-            implausible=implausible.value, events_per_shard=events_per_shard,
+            implausible=implausible.value, events_per_shard=events_per_shard, where=str(source),
             progress=lambda _table, rows: report(min(rows / max(n_rows, 1), 0.99), rows),
         )  # fmt: skip
     if as_json:
