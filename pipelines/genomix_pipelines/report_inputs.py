@@ -165,6 +165,12 @@ def quality(context: StageContext) -> dict[str, Any]:
         found["records"] = read_json(context.folder("convert_records") / "quality.json")
         conversion = read_json(context.folder("convert_records") / "conversion.json")
         found["records"]["availability"] = conversion["records"]["availability"]
+        found["records"]["source_tables"] = [
+            {"table": name, "rows_read": t["rows_read"], "rows_with_events": t["rows_kept"], "events": t["events"]}
+            for name, t in conversion["records"]["tables"].items()
+        ]
+        dropped = conversion["records"]["dropped"]
+        found["records"]["source_rows_without_an_event"] = [{"reason": r, "rows": n} for r, n in dropped.items()]
         found["records"]["n_values_of_implausible_size"] = conversion["units"]["implausible"]
         lines = conversion["units"]["lines"]
         found["records"]["codes_whose_unit_was_only_spelt_anew"] = sum(line["action"] == RENAMED for line in lines)

@@ -42,4 +42,5 @@ def test_mimic3_is_described(real_data: Path, tmp_path: Path) -> None:
     assert "data_quality" in names
     assert "performance" not in names
     text = (tmp_path / "out" / "report.html").read_text()
-    assert "available" in text.lower()
+    assert "coded for billing after the stay" in text
+    assert "rewritten at the source" in text

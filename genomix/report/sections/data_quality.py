@@ -40,6 +40,8 @@ LABELS = {
     "n_people_with_events_after_death": "People with records after their death",
     "n_people_with_events_before_birth": "People with records before their birth",
     "n_codes_with_several_units": "Codes with values in several units",
+    "source_tables": "Source tables, and what became of their rows", "rows_with_events": "Rows that became events",
+    "source_rows_without_an_event": "Rows of the source that gave no event, and why",
     "codes_with_several_units": "Units of codes with several", "most_frequent_codes": "Most frequent codes",
 }  # fmt: skip
 _NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")

@@ -17,7 +17,7 @@ _EXAMPLE = """Examples:
 
 \b
   genomix ehr convert omop/ --from omop -o records
-  genomix ehr convert bundles/ --from fhir -o records
+  genomix ehr convert mimiciv/ -o records
   genomix ehr convert visits.csv --from csv --mapping visits.toml -o records
 """
 
@@ -48,10 +48,11 @@ def convert(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MEDS_DIR", help="Folder to make.", show_default=False)],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Format: omop, fhir, meds, mimic3, mimic4, eicu or csv; by default recognised."),
+        typer.Option("--from", help="Format: omop, meds, mimic3, mimic4 or csv; by default recognised."),
     ] = None,
     mapping: Annotated[
-        Path | None, typer.Option("--mapping", help="Mapping file (TOML) of tables, or views of FHIR resources.")
+        Path | None,
+        typer.Option("--mapping", help="Mapping file (TOML): which columns of which tables become which events."),
     ] = None,
     availability: Annotated[
         Path | None, typer.Option("--availability", help="Rules (TOML) of when a record could first be known.")
