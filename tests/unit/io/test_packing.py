@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomix.io import packing
 from genomix.io.packing import alleles_of_codes, codes_of_alleles, pack_codes, unpack_codes
 
 
+@settings(deadline=None)  # the first call may load compiled kernels
 @given(st.lists(st.sampled_from([0, 1, 2, -9]), max_size=40))
 def test_two_bits_come_back(codes: list[int]) -> None:
     packed = pack_codes(np.array(codes, dtype=np.int8), phased=False)
@@ -20,6 +21,7 @@ def test_two_bits_come_back(codes: list[int]) -> None:
     assert unpack_codes(packed, len(codes), phased=False).tolist() == codes
 
 
+@settings(deadline=None)  # the first call may load compiled kernels
 @given(st.lists(st.sampled_from([0, 1, 2, 3, 4, -9]), max_size=40))
 def test_four_bits_come_back(codes: list[int]) -> None:
     packed = pack_codes(np.array(codes, dtype=np.int8), phased=True)
@@ -59,6 +61,7 @@ def test_compiled_kernels_give_the_same_bytes(phased: bool, monkeypatch: pytest.
     assert packing_kernels.__name__ in sys.modules
 
 
+@settings(deadline=None)  # the first call may load compiled kernels
 @given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 4, -9]), min_size=3, max_size=3), max_size=9))
 def test_rows_are_told_by_their_heterozygotes(rows: list[list[int]]) -> None:
     from genomix.io.kernels import packing_kernels  # loads numba, so that the compiled forms are taken
