@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomix.ehr.roll_up import RollUp, groups_of, read_roll_up, rolled_up
@@ -43,6 +43,7 @@ def test_events_get_their_groups(tmp_path: Path) -> None:
 words = st.text("ABé/", min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(codes=st.lists(words, max_size=6), lines=st.lists(st.tuples(words, st.booleans(), words), max_size=6))
 def test_groups_equal_a_loop(codes: list[str], lines: list[tuple[str, bool, str]]) -> None:
     exact = {(c, g) for c, is_prefix, g in lines if not is_prefix}
