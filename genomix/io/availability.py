@@ -279,9 +279,19 @@ def _with_discharge(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFra
             stays.sort("admitted"), left_on="_end", right_on="admitted", by="subject_id", strategy="backward",
             check_sortedness=False,
         )
-        .select("_at", pl.col("discharged").alias("_discharge"))
+        .join(_ends_of_discharges(frame, rules), on=["subject_id", "discharged"], how="left")
+        .select("_at", pl.coalesce("_left", "discharged").alias("_discharge"))
     )  # fmt: skip
     return keyed.join(inside, on="_at", how="left", maintain_order="left").drop("_at")
+
+
+def _ends_of_discharges(frame: pl.DataFrame, rules: AvailabilityRules) -> pl.DataFrame:
+    """Return subject_id, discharged and _left, when a discharge is itself known: a date at the end of its day."""
+    return (
+        frame.filter(pl.col("code").str.starts_with(rules.discharge) & pl.col("time").is_not_null())
+        .group_by("subject_id", pl.col("time").alias("discharged"))
+        .agg(pl.col("_end").max().alias("_left"))
+    )
 
 
 def hospital_stays(events: pl.DataFrame, rules: AvailabilityRules = DEFAULT_RULES) -> pl.DataFrame:

@@ -6,6 +6,7 @@ neither. Without a CONCEPT table a concept is ``OMOP//concept_id``.
 
 A datetime at midnight is a date: most sites fill datetimes from dates, and taking such a stamp for a moment would make
 a record known before it happened. A datetime whose day contradicts the date gives way to the date, and is counted.
+A visit's source value, often the number of one person's visit, never becomes a code.
 Conditions and procedures are coded after a stay, so they count from its discharge.
 """
 
@@ -19,24 +20,33 @@ import polars as pl
 
 from genomix.errors import FormatError, InputNotFoundError
 from genomix.io.availability import AvailabilityRule
-from genomix.io.omop_tables import LEFT_OUT, NOT_ABOUT_PEOPLE, TABLES, VOCABULARY, OmopTable, coded, event_maps
+from genomix.io.omop_concepts import Concepts, delimiter_of, read_ancestors, read_concepts, used_concepts
+from genomix.io.omop_tables import (
+    LEFT_OUT,
+    NOT_ABOUT_PEOPLE,
+    TABLES,
+    VOCABULARY,
+    OmopTable,
+    coded,
+    event_maps,
+    row_notes,
+)
+from genomix.io.omop_times import Notes, with_end, with_start
 from genomix.io.record_conversion import ScannedFormat
 from genomix.io.record_rows import (
+    ROWS_PER_PART,
     LeftOutFile,
     RawRows,
     RowCheck,
     TablePart,
     descriptions_of,
     map_rows,
-    moment,
     table_parts,
-    text_or_null,
-    unreadable,
     with_malformed,
 )
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
-_LARGE_VOCABULARY = 64 << 20
+_NOTES_PER_PART = 5_000
 _BILLING = "coded after the stay, for billing or the problem list"
 RULES: tuple[AvailabilityRule, ...] = (
     AvailabilityRule("", "discharge", _BILLING, "condition_occurrence"),
@@ -63,36 +73,54 @@ class OmopFormat(ScannedFormat):
 RECORD_FORMAT = OmopFormat()
 
 
-def tables_of(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each table by its lower-case name: one file, or the parts in a folder of that name."""
-    found: dict[str, list[Path]] = {}
+def tables_of(folder: Path) -> dict[str, list[list[Path]]]:
+    """Return by lower-case name, for each place where a table stands, its files: one, or the parts in a folder."""
+    found: dict[str, list[list[Path]]] = {}
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.name.startswith((".", "__")):
             continue
         if path.is_dir():
             parts = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES))
             if parts:
-                found.setdefault(path.name.lower().removesuffix(".parquet"), []).extend(parts)
+                found.setdefault(path.name.lower().removesuffix(".parquet"), []).append(parts)
         elif suffix := next(
             (s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), None
         ):
-            found.setdefault(path.name.lower().removesuffix(suffix), []).append(path)
+            found.setdefault(path.name.lower().removesuffix(suffix), []).append([path])
     return found
 
 
+def _opened(path: Path) -> dict[str, list[Path]]:
+    if not path.is_dir():
+        raise InputNotFoundError(f"{path.name} is no folder of tables", where=str(path))
+    found = tables_of(path)
+    if "person" not in found:
+        raise FormatError("there is no PERSON table", where=str(path), hint="a folder of OMOP CDM tables")
+    for name, places in found.items():
+        if len(places) > 1:
+            both = " and ".join(files[0].relative_to(path).as_posix() for files in places[:2])
+            raise FormatError(f"the table {name} is there twice: {both}", where=str(path), hint="keep one of them")
+    return {name: places[0] for name, places in found.items()}
+
+
 class OmopScan:
-    """CDM tables in bounded parts; see :class:`~genomix.io.record_rows.RecordScan`."""
+    """CDM tables in bounded parts; see :class:`~genomix.io.record_rows.RecordScan`.
+
+    Raises
+    ------
+    InputNotFoundError: no such folder. FormatError: no PERSON, a table that is there twice, cannot be read, or lacks a
+    column.
+    """
 
     source_format = "omop"
     rules = RULES
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise InputNotFoundError(f"{path.name} is no folder of tables", where=str(path))
         self._path = path
-        self._tables = tables_of(path)
-        if "person" not in self._tables:
-            raise FormatError("there is no PERSON table", where=str(path), hint="a folder of OMOP CDM tables")
+        self._tables = _opened(path)
+        for name, table in TABLES.items():
+            for file in self._tables.get(name, []):
+                _check_columns(table, file)
         self.left_out: list[LeftOutFile] = []
         self.adjusted: dict[str, int] = {}
         self._names: dict[str, str] = {}
@@ -101,15 +129,14 @@ class OmopScan:
         """Yield the rows of every table that holds events."""
         noted: Counter[str] = Counter()
         concepts = self._concepts()
+        self.left_out.clear()
         for name, files in self._tables.items():
             if name in TABLES:
                 for file in files:
                     yield from self._file(TABLES[name], file, concepts, noted)
             elif name not in VOCABULARY:
                 reason = LEFT_OUT.get(name, NOT_ABOUT_PEOPLE.get(name, "no table of the CDM that holds events"))
-                for file in files:
-                    rows = sum(part.frame.height + len(part.malformed) for part in table_parts(file))
-                    self.left_out.append(LeftOutFile(self._relative(file), rows, reason))
+                self.left_out += [self._left_out(file, reason) for file in files]
         self.adjusted = dict(noted)
 
     def descriptions(self) -> pl.DataFrame:
@@ -119,70 +146,50 @@ class OmopScan:
     def _relative(self, file: Path) -> str:
         return file.relative_to(self._path).as_posix()
 
-    def _file(
-        self, table: OmopTable, file: Path, concepts: pl.DataFrame | None, noted: Counter[str]
-    ) -> Iterator[RawRows]:
-        for part in table_parts(file):
-            _check_columns(table, part, file)
+    def _left_out(self, file: Path, reason: str) -> LeftOutFile:
+        try:
+            rows = sum(part.frame.height + len(part.malformed) for part in _parts(file))
+        except FormatError:
+            return LeftOutFile(self._relative(file), 0, f"{reason}; it cannot be read")
+        return LeftOutFile(self._relative(file), rows, reason)
+
+    def _file(self, table: OmopTable, file: Path, concepts: Concepts, noted: Counter[str]) -> Iterator[RawRows]:
+        for part in _parts(file, _NOTES_PER_PART if table.name == "note" else ROWS_PER_PART):
             frame = coded(_whole(part.frame, table), table, concepts)
-            if concepts is not None:
-                self._remember(frame)
-            frame = _timed(frame, table, noted)
-            checks = [] if table.date is None else _date_checks(table)
+            frame, checks, notes = _timed(frame, table)
             rows = map_rows(
                 frame, table=table.name, file=self._relative(file), first_row=part.first_row,
-                subject=pl.col("person_id"), events=event_maps(table, frame.columns), checks=checks,
+                subject=pl.col("person_id").str.strip_chars().str.replace(r"^(-?\d+)\.0+$", "${1}"),
+                events=event_maps(table, frame.columns), checks=checks,
             )  # fmt: skip
+            _note(frame, rows, table.name, notes, noted)
             yield with_malformed(rows, part.malformed)
 
-    def _remember(self, frame: pl.DataFrame) -> None:
-        for column in (c for c in frame.columns if c.endswith("__name")):
-            code = column.removesuffix("__name") + "__code"
-            pairs = frame.select(code, column).drop_nulls().unique()
-            self._names.update(dict(pairs.iter_rows()))
-
-    def _concepts(self) -> pl.DataFrame | None:
-        """Return concept_id (Int64), code and name of the CONCEPT table; of a large one only what the tables use."""
-        files = self._tables.get("concept")
-        if not files:
-            return None
-        large = sum(f.stat().st_size for f in files) > _LARGE_VOCABULARY
-        used = self._used() if large else None
-        frames = []
-        for file in files:
-            for part in table_parts(file):
-                missing = [c for c in ("concept_id", "vocabulary_id", "concept_code") if c not in part.frame.columns]
-                if missing:
-                    raise FormatError(f"there is no column {missing[0]!r}", where=str(file), hint="the CONCEPT table")
-                name = text_or_null("concept_name") if "concept_name" in part.frame.columns else pl.lit(None)
-                frame = part.frame.select(
-                    pl.col("concept_id").cast(pl.Int64, strict=False),
-                    pl.concat_str("vocabulary_id", "concept_code", separator="//").alias("code"),
-                    name.cast(pl.String).alias("name"),
-                ).filter(pl.col("concept_id").is_not_null() & (pl.col("concept_id") != 0))
-                frames.append(frame if used is None else frame.join(used, on="concept_id", how="semi"))
-        return pl.concat(frames).unique("concept_id", keep="first", maintain_order=True)
-
-    def _used(self) -> pl.DataFrame:
-        """Return the concepts that the tables name."""
-        found = []
-        for name, files in self._tables.items():
-            if name not in TABLES:
-                continue
-            for file in files:
-                for part in table_parts(file):
-                    columns = [c for c in part.frame.columns if c.endswith("concept_id")]
-                    long = part.frame.select(pl.col(columns).cast(pl.Int64, strict=False)).unpivot()
-                    found.append(long.select(pl.col("value").alias("concept_id")).drop_nulls().unique())
-        return pl.concat(found).unique()
+    def _concepts(self) -> Concepts:
+        """Return those concepts of the CONCEPT table that some record names."""
+        files = self._tables.get("concept", [])
+        concepts = read_concepts(files, used_concepts(_concept_columns(self._tables) if files else {}))
+        self._names = dict(concepts.frame.select("code", "name").drop_nulls().iter_rows())
+        return concepts
 
 
-def _check_columns(table: OmopTable, part: TablePart, file: Path) -> None:
-    missing = [c for c in table.required if c not in part.frame.columns]
-    if missing:
-        raise FormatError(
-            f"{table.name} has no column {missing[0]!r}", where=str(file), hint="OMOP CDM 5.3 or 5.4 column names"
-        )
+def _parts(file: Path, rows: int = ROWS_PER_PART) -> Iterator[TablePart]:
+    return table_parts(file, rows=rows, delimiter=delimiter_of(file))
+
+
+def _concept_columns(tables: dict[str, list[Path]]) -> dict[Path, tuple[str, ...]]:
+    return {file: table.concepts for name, table in TABLES.items() for file in tables.get(name, [])}
+
+
+def _check_columns(table: OmopTable, file: Path) -> None:
+    first = next(_parts(file, 1)).frame
+    there = set(first.columns)
+    for group in (*table.required, *(table.required_of_rows if first.height else ())):
+        if not there.intersection(group):
+            raise FormatError(
+                f"{table.name} has no column {' or '.join(repr(c) for c in group)}", where=str(file),
+                hint="OMOP CDM 5.3 or 5.4 column names",
+            )  # fmt: skip
 
 
 def _whole(frame: pl.DataFrame, table: OmopTable) -> pl.DataFrame:
@@ -191,36 +198,30 @@ def _whole(frame: pl.DataFrame, table: OmopTable) -> pl.DataFrame:
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in absent)
 
 
-def _timed(frame: pl.DataFrame, table: OmopTable, noted: Counter[str]) -> pl.DataFrame:
-    """Add _start and _end: the datetime, or the date where that is all, or where they contradict each other."""
-    for name, date, stamp in (("_start", table.date, table.datetime), ("_end", table.end_date, table.end_datetime)):
-        if date is None:
-            frame = frame.with_columns(pl.lit(None, dtype=pl.Datetime("us")).alias(name))
-            continue
-        day = moment(date)
-        if stamp is None:
-            frame = frame.with_columns(day.alias(name))
-            continue
-        told = moment(stamp)
-        contradicts = (told.dt.date() != day.dt.date()).fill_null(False)
-        n = int(frame.select(contradicts.sum()).item())
-        if n:
-            noted[f"{table.name}: {stamp} is on another day than {date}, which counts"] += n
-        frame = frame.with_columns(pl.when(contradicts).then(day).otherwise(pl.coalesce(told, day)).alias(name))
-    early = (pl.col("_end") < pl.col("_start")).fill_null(False)
-    n = int(frame.select(early.sum()).item())
-    if n:
-        noted[f"{table.name}: the end lies before the start and was left out"] += n
-    return frame.with_columns(pl.when(~early).then("_end").alias("_end"))
+def _timed(frame: pl.DataFrame, table: OmopTable) -> tuple[pl.DataFrame, list[RowCheck], Notes]:
+    """Add _start and _end, and say what makes a row unusable and what was changed in it."""
+    notes = row_notes(table)
+    checks: list[RowCheck] = []
+    if table.date is not None and table.datetime is not None:
+        frame, checks, changed = with_start(frame, table.date, table.datetime)
+        notes += changed
+    if table.end_date is not None and table.end_datetime is not None:
+        frame, changed = with_end(frame, table.end_date, table.end_datetime)
+        notes += changed
+    return frame, checks, notes
 
 
-def _date_checks(table: OmopTable) -> list[RowCheck]:
-    assert table.date is not None
-    broken = unreadable(table.date) & pl.col("_start").is_null()
-    return [
-        RowCheck("date cannot be read", broken, table.date),
-        RowCheck("date is missing", pl.col("_start").is_null(), table.date),
-    ]
+def _note(frame: pl.DataFrame, rows: RawRows, table: str, notes: Notes, noted: Counter[str]) -> None:
+    """Count what was changed in the rows that are kept."""
+    kept = (
+        frame.select(where.fill_null(False).alias(words) for words, where in notes)
+        .with_row_index("source_row")
+        .with_columns(pl.col("source_row").cast(pl.Int64))
+        .join(rows.dropped.select("source_row"), on="source_row", how="anti")
+    )
+    for words, _ in notes:
+        if n := int(kept[words].sum()):
+            noted[f"{table}: {words}"] += n
 
 
 def ancestors(path: Path) -> pl.DataFrame:
@@ -230,21 +231,8 @@ def ancestors(path: Path) -> pl.DataFrame:
     ------
     InputNotFoundError: when CONCEPT or CONCEPT_ANCESTOR is not there.
     """
-    tables = tables_of(path)
+    tables = _opened(path)
     missing = [t for t in ("concept", "concept_ancestor") if t not in tables]
     if missing:
         raise InputNotFoundError(f"there is no {missing[0].upper()} table", where=str(path))
-    concepts = OmopScan(path)._concepts()
-    assert concepts is not None
-    found = []
-    for file in tables["concept_ancestor"]:
-        for part in table_parts(file):
-            pairs = part.frame.select(
-                pl.col("descendant_concept_id").cast(pl.Int64, strict=False).alias("concept_id"),
-                pl.col("ancestor_concept_id").cast(pl.Int64, strict=False).alias("_ancestor"),
-                pl.col("min_levels_of_separation").cast(pl.Int64, strict=False).alias("levels"),
-            ).filter(pl.col("concept_id") != pl.col("_ancestor"))
-            above = concepts.rename({"concept_id": "_ancestor", "code": "group", "name": "description"})
-            joined = pairs.join(concepts.drop("name"), on="concept_id").join(above, on="_ancestor")
-            found.append(joined.select("code", "group", "levels", "description"))
-    return pl.concat(found).unique().sort("code", "levels", "group")
+    return read_ancestors(tables["concept_ancestor"], tables["concept"], used_concepts(_concept_columns(tables)))

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from genomix.io.omop_concepts import Concepts, concept_id, whole_number
+from genomix.io.omop_times import Notes, local_day, midnight_of
 from genomix.io.record_rows import EventMap, number, text_or_null
 
-INPATIENT = (9201, 262, 8717, 32037)
-"""Visit concepts that are hospital stays: inpatient, emergency and inpatient, inpatient hospital, intensive care."""
+INPATIENT = (9201, 262, 8717, 32037, 8920, 8971, 581379, 581382, 581383, 581384)
+"""Visit concepts that are hospital stays: inpatient, emergency and inpatient, inpatient hospital, intensive care, and
+the inpatient facilities: rehabilitation, psychiatric, critical care, intensive care, cardiac care, nursery."""
 
 OPERATORS = {4171756: "<", 4171754: "<=", 4172704: ">", 4171755: ">="}
 """Concepts of a value that is only a bound."""
@@ -45,15 +48,26 @@ class OmopTable:
     others: tuple[str, ...] = ()
     other_concepts: tuple[str, ...] = ()
 
+    needs_end: bool = False
+
     @property
-    def required(self) -> tuple[str, ...]:
-        """Columns without which the table means nothing."""
-        return tuple(c for c in ("person_id", self.concept, self.date) if c is not None)
+    def required(self) -> tuple[tuple[str, ...], ...]:
+        """Columns without which the table means nothing; of each group one is enough."""
+        return _groups(("person_id",), (self.concept,), (self.date, self.datetime))
+
+    @property
+    def required_of_rows(self) -> tuple[tuple[str, ...], ...]:
+        """Columns that a table with rows needs too."""
+        if self.name == "person":
+            return _groups(("year_of_birth", "birth_datetime"), ("race_concept_id",), ("ethnicity_concept_id",))
+        return _groups((self.end_date, self.end_datetime)) if self.needs_end else ()
 
     @property
     def optional(self) -> tuple[str, ...]:
         """Columns that count as empty where they are absent."""
-        named = (self.source_concept, self.source_value, self.datetime, self.end_date, self.end_datetime)
+        named = (
+            self.source_concept, self.source_value, self.date, self.datetime, self.end_date, self.end_datetime,
+        )  # fmt: skip
         return tuple(c for c in (*named, *self.others, *self.other_concepts) if c is not None)
 
     @property
@@ -62,12 +76,19 @@ class OmopTable:
         return tuple(c for c in (self.concept, self.source_concept, *self.other_concepts) if c is not None)
 
 
-def _clinical(name: str, stem: str, dates: str, *, ends: bool = True, **more: tuple[str, ...]) -> OmopTable:
+def _groups(*groups: tuple[str | None, ...]) -> tuple[tuple[str, ...], ...]:
+    named = (tuple(c for c in group if c is not None) for group in groups)
+    return tuple(group for group in named if group)
+
+
+def _clinical(
+    name: str, stem: str, dates: str, *, ends: bool = True, needs_end: bool = False, **more: tuple[str, ...]
+) -> OmopTable:
     prefix, end = (f"{dates}_start", f"{dates}_end") if ends else (dates, None)
     return OmopTable(
         name, f"{stem}_concept_id", f"{stem}_source_concept_id", f"{stem}_source_value", f"{prefix}_date",
         f"{prefix}_datetime", None if end is None else f"{end}_date", None if end is None else f"{end}_datetime",
-        **more,
+        needs_end=needs_end, **more,
     )  # fmt: skip
 
 
@@ -82,7 +103,8 @@ TABLES = {
             "gender_source_value", "race_source_value", "ethnicity_source_value"),
             other_concepts=("race_concept_id", "ethnicity_concept_id"),
         ),
-        _clinical("visit_occurrence", "visit", "visit", others=_DISCHARGE, other_concepts=_DISCHARGE_CONCEPTS),
+        _clinical("visit_occurrence", "visit", "visit", needs_end=True, others=_DISCHARGE,
+                  other_concepts=_DISCHARGE_CONCEPTS),
         _clinical("visit_detail", "visit_detail", "visit_detail"),
         _clinical("condition_occurrence", "condition", "condition"),
         _clinical("drug_exposure", "drug", "drug_exposure", others=("quantity", "dose_unit_source_value")),
@@ -100,21 +122,10 @@ TABLES = {
 }  # fmt: skip
 
 
-def coded(frame: pl.DataFrame, table: OmopTable, concepts: pl.DataFrame | None) -> pl.DataFrame:
-    """Add for each concept column X ``X__code`` (null for 0 or nothing), and ``X__name`` where concepts are known."""
-    for column in table.concepts:
-        key = (
-            pl.col(column).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
-        )
-        frame = frame.with_columns(pl.when(key != 0).then(key).alias("_key"))
-        bare = pl.concat_str(pl.lit("OMOP//"), pl.col("_key").cast(pl.String))
-        if concepts is None:
-            frame = frame.with_columns(bare.alias(f"{column}__code")).drop("_key")
-            continue
-        known = concepts.rename({"concept_id": "_key", "code": "_code", "name": f"{column}__name"})
-        frame = frame.join(known, on="_key", how="left", maintain_order="left")
-        frame = frame.with_columns(pl.coalesce("_code", bare).alias(f"{column}__code")).drop("_key", "_code")
-    return frame
+def coded(frame: pl.DataFrame, table: OmopTable, concepts: Concepts) -> pl.DataFrame:
+    """Add for each concept column X ``X__id`` and ``X__code`` (both null for 0 or nothing)."""
+    frame = frame.with_columns(concept_id(c).alias(f"{c}__id") for c in table.concepts)
+    return frame.with_columns(concepts.code(pl.col(f"{c}__id")).alias(f"{c}__code") for c in table.concepts)
 
 
 def _code(table: OmopTable) -> pl.Expr:
@@ -127,9 +138,42 @@ def _code(table: OmopTable) -> pl.Expr:
 
 
 def _at(column: str) -> dict[str, pl.Expr]:
-    """Return the time of an event and whether it is a date: midnight is."""
-    time = pl.col(column)
-    return {"time": time, "day": time == time.dt.truncate("1d")}
+    """Return the time of an event and whether it is a date."""
+    return {"time": pl.col(column), "day": pl.col(f"{column}_day")}
+
+
+def row_notes(table: OmopTable) -> Notes:
+    """Return what is changed in rows of a table that are kept, times aside."""
+    broken = [text_or_null(c).is_not_null() & whole_number(c).is_null() for c in table.concepts]
+    notes: Notes = [("a concept that is no whole number counts as none", pl.any_horizontal(broken))]
+    if table.name == "person":
+        stated = pl.any_horizontal(text_or_null(c).is_not_null() for c in _BORN)
+        whole, parts, agrees = _births()
+        none = whole.is_null() & parts.is_null()
+        both = whole.is_not_null() & parts.is_not_null()
+        notes += [
+            ("birth_datetime is another day than the year, month and day of birth, which count", both & ~agrees),
+            ("the date of birth cannot be read and was left out", none & stated),
+        ]
+    for column in ("value_as_number", "quantity"):
+        if column in table.others:
+            notes.append((f"{column} is not a number" + _KEPT[column], _not_a_number(column)))
+    if table.name == "measurement":
+        bound = _sign().is_not_null() & number("value_as_number").is_not_null()
+        notes.append(("a value with <, <=, > or >= keeps its bound as number; text_value holds both", bound))
+    return notes
+
+
+_KEPT = {"value_as_number": " and was kept as text", "quantity": " and was left out"}
+
+
+def _not_a_number(column: str) -> pl.Expr:
+    text = text_or_null(column)
+    return text.is_not_null() & (text.str.to_lowercase() != "nan") & number(column).is_null()
+
+
+def _sign() -> pl.Expr:
+    return pl.col("operator_concept_id__id").replace_strict(OPERATORS, default=None, return_dtype=pl.String)
 
 
 def event_maps(table: OmopTable, columns: Sequence[str]) -> list[EventMap]:
@@ -159,28 +203,42 @@ def event_maps(table: OmopTable, columns: Sequence[str]) -> list[EventMap]:
     return [start, EventMap(end, **_at("_end"), when=pl.col("_end") > pl.col("_start"))]
 
 
-def _person() -> list[EventMap]:
-    year, month, day = (number(c).cast(pl.Int32) for c in ("year_of_birth", "month_of_birth", "day_of_birth"))
-    born = pl.datetime(year, month.fill_null(1), day.fill_null(1), time_unit="us")
-    possible = (
-        year.is_between(1800, 2999) & month.fill_null(1).is_between(1, 12)
-        & day.fill_null(1).is_between(1, pl.date(year.fill_null(2000), month.fill_null(1).clip(1, 12), 1)
-                                        .dt.month_end().dt.day())
+_BORN = ("year_of_birth", "month_of_birth", "day_of_birth", "birth_datetime")
+
+
+def _births() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Return the day of birth_datetime, the earliest day that the parts allow, and whether they agree."""
+    year, month, day = (whole_number(c) for c in _BORN[:3])
+    no_month = text_or_null("month_of_birth").is_null()
+    no_day = no_month | text_or_null("day_of_birth").is_null()
+    told = pl.concat_str(
+        pl.when(year.is_between(1800, 2999)).then(year).cast(pl.String), pl.lit("-"),
+        pl.when(no_month).then(pl.lit(1)).otherwise(month).cast(pl.String).str.zfill(2), pl.lit("-"),
+        pl.when(no_day).then(pl.lit(1)).otherwise(day).cast(pl.String).str.zfill(2),
     )  # fmt: skip
+    whole, parts = midnight_of(local_day("birth_datetime")), midnight_of(told)
+    pairs = ((year, whole.dt.year()), (month, whole.dt.month()), (day, whole.dt.day()))
+    return whole, parts, pl.all_horizontal((part == of).fill_null(True) for part, of in pairs)
+
+
+def _person() -> list[EventMap]:
+    whole, parts, agrees = _births()
+    born = pl.when(whole.is_not_null() & (agrees | parts.is_null())).then(whole).otherwise(parts)
     facts = []
     for name in ("gender", "race", "ethnicity"):
         value = pl.coalesce(f"{name}_concept_id__code", text_or_null(f"{name}_source_value"))
         facts.append(EventMap(pl.concat_str(pl.lit(f"{name.upper()}//"), value)))
-    return [EventMap(pl.lit("MEDS_BIRTH"), born, possible, day=True), *facts]
+    return [EventMap(pl.lit("MEDS_BIRTH"), born, day=True), *facts]
 
 
 def _visits(table: OmopTable) -> list[EventMap]:
+    """A visit's source value is often the number of one person's visit, so it never becomes a code."""
     kind = "VISIT" if table.name == "visit_occurrence" else "VISIT_DETAIL"
-    code = pl.coalesce(_code(table), pl.lit("UNKNOWN"))
+    code = pl.coalesce(*(f"{c}__code" for c in (table.concept, table.source_concept)), pl.lit("UNKNOWN"))
     begun, ended = (pl.concat_str(pl.lit(f"{kind}//"), code, pl.lit(f"//{side}")) for side in ("START", "END"))
     maps = [EventMap(begun, **_at("_start")), EventMap(ended, **_at("_end"))]
     if kind == "VISIT":
-        stay = pl.col("visit_concept_id").cast(pl.Int64, strict=False).is_in(INPATIENT)
+        stay = pl.coalesce(f"{table.concept}__id", f"{table.source_concept}__id").is_in(INPATIENT)
         to = [pl.col(f"{c}__code") for c in _DISCHARGE_CONCEPTS]
         place = pl.coalesce(*to, *(text_or_null(c) for c in _DISCHARGE), pl.lit("UNKNOWN"))
         admitted = pl.concat_str(pl.lit("HOSPITAL_ADMISSION//"), code)
@@ -190,16 +248,20 @@ def _visits(table: OmopTable) -> list[EventMap]:
 
 
 def _measured(table: OmopTable) -> EventMap:
+    """A unit without a name is written by its concept, so that two such units are not taken for one."""
     value = number("value_as_number")
     ucum = pl.col("unit_concept_id__code").str.extract("^UCUM//(.+)$")
-    unit = pl.when(value.is_not_null()).then(pl.coalesce(ucum, text_or_null("unit_source_value")))
+    named = pl.coalesce(ucum, text_or_null("unit_source_value"), "unit_concept_id__code")
     said = [pl.col("value_as_concept_id__code")]
     if table.name == "observation":
         said.append(text_or_null("value_as_string"))
-    text = pl.coalesce(*said, pl.when(value.is_null()).then(text_or_null("value_source_value")))
+    source = text_or_null("value_source_value")
+    raw = pl.when(_not_a_number("value_as_number")).then(text_or_null("value_as_number"))
+    text = pl.coalesce(*said, pl.when(value.is_null()).then(source), raw)
     if table.name == "measurement":
-        sign = pl.col("operator_concept_id").cast(pl.Int64, strict=False).replace_strict(
-            OPERATORS, default=None, return_dtype=pl.String
-        )  # fmt: skip
-        text = pl.coalesce(pl.concat_str(sign, text_or_null("value_as_number")), text)
-    return EventMap(_code(table), **_at("_start"), numeric_value=value, unit=unit, text_value=text)
+        shown = value.cast(pl.String).str.replace(r"\.0$", "")
+        text = pl.coalesce(pl.concat_str(_sign(), shown), text)
+    return EventMap(
+        _code(table), **_at("_start"), numeric_value=value, unit=pl.when(value.is_not_null()).then(named),
+        text_value=text,
+    )  # fmt: skip

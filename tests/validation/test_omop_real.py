@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from genomix.io.omop import RECORD_FORMAT
@@ -75,3 +76,30 @@ def test_another_site_with_negative_identifiers(real_data: Path) -> None:
     found = RECORD_FORMAT.read(real_data / "pyhealth-demo-ehr" / "omop")
     assert sum(t["rows_read"] for t in found.report.tables.values()) == found.report.rows_read
     assert found.events["subject_id"].min() < 0
+
+
+STARTS = {
+    "visit_occurrence": "visit_start", "visit_detail": "visit_detail_start", "condition_occurrence": "condition_start",
+    "drug_exposure": "drug_exposure_start", "procedure_occurrence": "procedure",
+    "device_exposure": "device_exposure_start", "measurement": "measurement", "observation": "observation",
+    "death": "death",
+}  # fmt: skip
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("folder", [CSV, "pyhealth-demo-ehr/omop"])
+def test_each_row_begins_when_a_plain_loop_says(real_data: Path, folder: str) -> None:
+    begun: dict[str, list[tuple[str, str]]] = {}
+    for part in RECORD_FORMAT.scan(real_data / folder).parts():
+        assert not part.dropped.height
+        rows = part.events.filter(pl.col("time").is_not_null()).group_by("source_row").agg(
+            pl.col("subject_id").first(), pl.col("time").min().dt.to_string("%Y-%m-%d %H:%M:%S"),
+        )  # fmt: skip
+        begun.setdefault(part.table, []).extend(rows.sort("source_row").select("subject_id", "time").rows())
+    files = {p.stem.lower(): p for p in (real_data / folder).glob("*.[cC][sS][vV]")}
+    for table, start in STARTS.items():
+        expected = []
+        for row in loop(files[table]) if table in files else []:
+            clock, date = row[f"{start}_datetime"], row[f"{start}_date"]
+            expected.append((row["person_id"], clock if clock[:10] == date else f"{date} 00:00:00"))
+        assert begun.get(table, []) == expected, table

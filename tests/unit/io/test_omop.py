@@ -105,7 +105,11 @@ def test_values_units_bounds_and_text(tmp_path: Path) -> None:
         (None, None, "x", "day"),
     ]  # fmt: skip
     assert labs["time"].to_list()[-1] == datetime(2020, 3, 5)
-    assert list(found.report.adjusted.values()) == [1]
+    assert found.report.adjusted == {
+        "measurement: measurement_datetime is on another day than measurement_date, which counts": 1,
+        "measurement: a value with <, <=, > or >= keeps its bound as number; text_value holds both": 1,
+        "measurement: value_as_number is not a number and was kept as text": 1,
+    }
 
 
 def test_deaths_drugs_and_notes(tmp_path: Path) -> None:
@@ -186,8 +190,167 @@ def test_ancestors_for_a_roll_up(tmp_path: Path) -> None:
         "ancestor_concept_id": [73211009, 201826], "descendant_concept_id": [201826, 201826],
         "min_levels_of_separation": [1, 0], "max_levels_of_separation": [2, 0],
     }  # fmt: skip
-    folder = write(tmp_path / "o", concept_ancestor=links)
+    condition = {"person_id": [1], "condition_concept_id": [201826], "condition_start_date": ["2020-03-02"]}
+    folder = write(tmp_path / "o", concept_ancestor=links, condition_occurrence=condition)
     assert ancestors(folder).rows() == [("SNOMED//44054006", "SNOMED//73211009", 1, "Diabetes mellitus")]
     (folder / "CONCEPT_ANCESTOR.csv").unlink()
     with pytest.raises(InputNotFoundError, match="CONCEPT_ANCESTOR"):
         ancestors(folder)
+
+
+def test_a_visit_without_a_concept_does_not_spell_out_its_number(tmp_path: Path) -> None:
+    visit = VISIT | {"visit_concept_id": [0, 0], "visit_source_value": ["MRN 1|2020", "MRN 2|2020"]}
+    found = RECORD_FORMAT.read(write(tmp_path / "o", visit_occurrence=visit))
+    assert set(found.events.filter(pl.col("code").str.starts_with("VISIT"))["code"]) == {
+        "VISIT//UNKNOWN//START", "VISIT//UNKNOWN//END",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("concept", ["9201", "9201.0", " 8971", "581379"])
+def test_inpatient_visits_are_stays_however_the_number_is_written(tmp_path: Path, concept: str) -> None:
+    visit = {k: v[:1] for k, v in VISIT.items()} | {"visit_concept_id": [concept], "person_id": ["1.0"]}
+    found = RECORD_FORMAT.read(write(tmp_path / "o", visit_occurrence=visit))
+    stay = found.events.filter(pl.col("code").str.starts_with("HOSPITAL_")).sort("time")
+    assert stay["time"].to_list() == [datetime(2020, 3, 1, 8, 30), datetime(2020, 3, 4, 12)]
+    assert stay["subject_id"].unique().to_list() == [1]
+
+
+def test_an_inpatient_visit_by_its_source_concept(tmp_path: Path) -> None:
+    visit = VISIT | {"visit_concept_id": [0, 0], "visit_source_concept_id": [262, 0]}
+    found = RECORD_FORMAT.read(write(tmp_path / "o", visit_occurrence=visit))
+    assert of(found, "HOSPITAL_ADMISSION//OMOP//262")["time"] == datetime(2020, 3, 1, 8, 30)
+
+
+@pytest.mark.parametrize(
+    ("date", "clock", "time", "precision"),
+    [
+        ("2020-03-02", "2020-03-02T23:00:00-05:00", datetime(2020, 3, 3, 4), "second"),
+        ("2020-03-02", "2020-03-02T00:00:00-05:00", datetime(2020, 3, 2), "day"),
+        ("2020-03-02", "2020-03-02 00:00:00.000", datetime(2020, 3, 2), "day"),
+        ("2020-03-02", "2020-03-02 00:00:01", datetime(2020, 3, 2, 0, 0, 1), "second"),
+        ("2020-03-02 00:00:00", "", datetime(2020, 3, 2), "day"),
+        ("2020-03-02", "2020-02-30 10:00:00", datetime(2020, 3, 2), "day"),
+        ("20-03-02", "2020-03-02 10:00:00", datetime(2020, 3, 2, 10), "second"),
+        ("", "2020-03-02 10:00:00", datetime(2020, 3, 2, 10), "second"),
+    ],
+)
+def test_times(tmp_path: Path, date: str, clock: str, time: datetime, precision: str) -> None:
+    observation = {
+        "person_id": ["1"], "observation_concept_id": ["3004410"], "observation_date": [date],
+        "observation_datetime": [clock],
+    }  # fmt: skip
+    found = of(RECORD_FORMAT.read(write(tmp_path / "o", observation=observation)), "LOINC//4548-4")
+    assert (found["time"], found["time_precision"]) == (time, precision)
+
+
+def test_what_is_changed_in_a_kept_row_is_counted_and_in_a_dropped_row_is_not(tmp_path: Path) -> None:
+    observation = {
+        "person_id": ["1", "1", ""], "observation_concept_id": ["3004410"] * 3, "observation_date": ["2020-03-02"] * 3,
+        "observation_datetime": ["25:00", "2020-03-09 10:00:00", "2020-03-09 10:00:00"],
+    }  # fmt: skip
+    found = RECORD_FORMAT.read(write(tmp_path / "o", observation=observation)).report
+    assert found.adjusted == {
+        "observation: observation_datetime cannot be read; observation_date counts": 1,
+        "observation: observation_datetime is on another day than observation_date, which counts": 1,
+    }
+
+
+def test_ends_of_visits(tmp_path: Path) -> None:
+    visit = {
+        "person_id": ["1"] * 3, "visit_concept_id": ["9201"] * 3,
+        "visit_start_date": ["2020-03-01", "2020-04-01", "2020-05-01"],
+        "visit_start_datetime": ["2020-03-01 08:00:00", "2020-04-01 08:00:00", "2020-05-01 08:00:00"],
+        "visit_end_date": ["2020-03-01", "04/03/2020", "2020-04-30"],
+    }  # fmt: skip
+    found = RECORD_FORMAT.read(write(tmp_path / "o", visit_occurrence=visit))
+    left = of(found, "HOSPITAL_DISCHARGE//UNKNOWN")
+    assert (left["time"], left["time_precision"]) == (datetime(2020, 3, 1, 8), "day")
+    assert left["available_time"] == datetime(2020, 3, 1, 23, 59, 59, 999999)
+    assert found.report.adjusted == {
+        "visit_occurrence: the end cannot be read and was left out": 1,
+        "visit_occurrence: the end lies before the start and was left out": 1,
+    }
+
+
+def test_births(tmp_path: Path) -> None:
+    person = {
+        "person_id": [str(i) for i in range(1, 9)], "gender_concept_id": ["8507"] * 8, "race_concept_id": ["0"] * 8,
+        "ethnicity_concept_id": ["0"] * 8,
+        "year_of_birth": ["1950", "50", "1950.0", "", "1950", "1950", "1950", "1951"],
+        "month_of_birth": ["13", "1", "2.0", "", "2", "2", "", "2"],
+        "day_of_birth": ["1", "1", "3.0", "", "30", "", "9", "3"],
+        "birth_datetime": ["", "", "", "1950-02-03 04:05:06", "", "1950-02-07 00:00:00", "", "1950-02-03"],
+    }  # fmt: skip
+    found = RECORD_FORMAT.read(write(tmp_path / "o", person=person))
+    births = found.events.filter(pl.col("code") == "MEDS_BIRTH").select("subject_id", "time").rows()
+    assert sorted(births) == [
+        (3, datetime(1950, 2, 3)), (4, datetime(1950, 2, 3)), (6, datetime(1950, 2, 7)), (7, datetime(1950, 1, 1)),
+        (8, datetime(1951, 2, 3)),
+    ]  # fmt: skip
+    assert found.report.adjusted == {
+        "person: birth_datetime is another day than the year, month and day of birth, which count": 1,
+        "person: the date of birth cannot be read and was left out": 3,
+    }
+
+
+def test_units_without_a_name_are_told_apart(tmp_path: Path) -> None:
+    measurement = {
+        "person_id": ["1", "1"], "measurement_concept_id": ["3004410"] * 2, "measurement_date": ["2020-03-02"] * 2,
+        "value_as_number": ["1", "2"], "unit_concept_id": ["8840", "8753"],
+    }  # fmt: skip
+    found = RECORD_FORMAT.read(write(tmp_path / "o", measurement=measurement)).events
+    assert found.filter(pl.col("numeric_value").is_not_null())["unit"].to_list() == ["OMOP//8840", "OMOP//8753"]
+
+
+def test_a_vocabulary_as_athena_writes_it(tmp_path: Path) -> None:
+    condition = {"person_id": [1], "condition_concept_id": [201826], "condition_start_date": ["2020-03-02"]}
+    folder = write(tmp_path / "o", condition_occurrence=condition)
+    (folder / "CONCEPT.csv").write_text(
+        "concept_id\tconcept_name\tdomain_id\tvocabulary_id\tconcept_code\n"
+        '1\t"Open quotation mark\tCondition\tSNOMED\t1\n'
+        '201826\t"Type 2" diabetes, mellitus\tCondition\tSNOMED\t44054006\n'
+    )
+    found = RECORD_FORMAT.read(folder)
+    assert dict(found.descriptions.iter_rows()) == {"SNOMED//44054006": '"Type 2" diabetes, mellitus'}
+    assert of(found, "SNOMED//44054006")["subject_id"] == 1
+
+
+def test_a_table_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "o")
+    pl.DataFrame(PERSON).write_parquet(folder / "person.parquet")
+    with pytest.raises(FormatError, match=r"person is there twice: PERSON\.csv and person\.parquet"):
+        RECORD_FORMAT.scan(folder)
+
+
+def test_columns_are_checked_when_a_source_is_opened(tmp_path: Path) -> None:
+    visit = {"person_id": [1], "visit_concept_id": [9201], "visit_start_date": ["2020-03-01"]}
+    with pytest.raises(FormatError, match="no column 'visit_end_date' or 'visit_end_datetime'"):
+        RECORD_FORMAT.scan(write(tmp_path / "o", visit_occurrence=visit))
+
+
+def test_a_broken_file_that_is_not_read_stops_nothing(tmp_path: Path) -> None:
+    folder = write(tmp_path / "o")
+    (folder / "cost.csv").write_text("")
+    (left,) = RECORD_FORMAT.read(folder).report.left_out
+    assert (left.rows, left.reason) == (0, "costs, not events of care; it cannot be read")
+
+
+def test_empty_tables_and_rows_of_other_widths(tmp_path: Path) -> None:
+    folder = write(tmp_path / "o")
+    (folder / "death.csv").write_text("person_id,death_date\n")
+    (folder / "note.csv").write_text(
+        "person_id,note_date,note_type_concept_id,note_text\n1,2020-03-01,7,a\n1,2020-03-02,7,a,b\n"
+    )
+    found = RECORD_FORMAT.read(folder).report
+    assert "death" not in found.tables or found.tables["death"]["rows_read"] == 0
+    assert (found.tables["note"]["rows_read"], found.tables["note"]["rows_kept"]) == (2, 1)
+
+
+def test_ancestors_that_no_record_names_are_still_groups(tmp_path: Path) -> None:
+    links = {
+        "ancestor_concept_id": [73211009, 73211009], "descendant_concept_id": [201826, 19019979],
+        "min_levels_of_separation": [1, 1],
+    }  # fmt: skip
+    condition = {"person_id": [1], "condition_concept_id": [201826], "condition_start_date": ["2020-03-02"]}
+    folder = write(tmp_path / "o", ".parquet", concept_ancestor=links, condition_occurrence=condition)
+    assert ancestors(folder)["group"].to_list() == ["SNOMED//73211009"]

@@ -153,3 +153,14 @@ def test_units_are_decided_by_the_whole_source(tmp_path: Path) -> None:
     assert done.units is not None
     assert done.units.table.equals(expected.report.table)
     assert read_meds(tmp_path / "o").events.equals(expected.events.sort(expected.events.columns))
+
+
+def test_a_discharge_that_is_a_date_is_known_at_the_end_of_its_day() -> None:
+    rows: list[tuple[str, str, str, str | None]] = [
+        ("1", "2020-01-01", "ADMIT", None),
+        ("1", "2020-01-02", "PROC", "1"),
+        ("1", "2020-01-04", "DISCHARGE", None),
+    ]
+    events = read_scan(Scan(rows)).events
+    known = events.row(by_predicate=pl.col("code") == "PROC", named=True)["available_time"]
+    assert known == datetime(2020, 1, 4, 23, 59, 59, 999999)
