@@ -260,7 +260,7 @@ def _event_map(event: Event, i: int) -> EventMap:
         end = (
             pl.when(pl.col(f"_a{i}_day")).then(known.dt.offset_by("1d") - pl.duration(microseconds=1)).otherwise(known)
         )
-        available = pl.when(known >= at).then(end)
+        available = pl.when(end >= at).then(end)
     time = None if event.time is None else pl.col(f"_t{i}")
     day = False if event.time is None else pl.col(f"_t{i}_day")
     return EventMap(event.code.text("UNK"), time, _holds(event), value, text, unit, day, available)

@@ -85,6 +85,36 @@ def test_mimic4(tmp_path: Path) -> None:
     assert found.report.rows_read == found.report.rows_kept == 6
 
 
+INFUSIONS = (
+    "subject_id,itemid,starttime,endtime,storetime,amount,amountuom,rate,rateuom,statusdescription\n"
+    "10,225158,2180-05-06 23:00:00,2180-05-07 03:00:00,2180-05-06 23:05:00,400,mL,100,mL/hour,FinishedRunning\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("tables", "name"), [(THREE, "INPUTEVENTS_MV.csv"), (FOUR, "icu/inputevents.csv")], ids=["mimic3", "mimic4"]
+)
+def test_the_amount_of_an_infusion_is_not_known_before_it_ends(
+    tables: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "m", {**tables, name: INFUSIONS})
+    found = read_records(recognise(folder), folder).events.filter(pl.col("code").str.starts_with("INFUSION"))
+    assert found.sort("time").select("code", "numeric_value", "unit", "available_time").rows() == [
+        ("INFUSION_START//225158", 100.0, "mL/hour", datetime(2180, 5, 6, 23, 5)),
+        ("INFUSION_END//225158", 400.0, "mL", datetime(2180, 5, 7, 3)),
+    ]
+
+
+def test_a_store_date_on_the_day_of_the_event_counts_at_its_end(tmp_path: Path) -> None:
+    cultures = (
+        "subject_id,chartdate,charttime,storedate,storetime,spec_type_desc,org_name\n"
+        "10,2180-05-06,2180-05-06 10:00:00,2180-05-06,,BLOOD,E. COLI\n"
+    )
+    folder = write(tmp_path / "m", {**FOUR, "hosp/microbiologyevents.csv": cultures})
+    known = events(read_records(recognise(folder), folder).events)
+    assert known["MICROBIOLOGY//BLOOD//E. COLI"][1] == datetime(2180, 5, 6, 23, 59, 59, 999999)
+
+
 def test_each_is_recognised_alone(tmp_path: Path) -> None:
     three, four = write(tmp_path / "3", THREE), write(tmp_path / "4", FOUR)
     assert (mimic3.RECORD_FORMAT.recognises(three), mimic4.RECORD_FORMAT.recognises(three)) == (True, False)
