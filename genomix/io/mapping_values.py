@@ -106,13 +106,14 @@ class TimeSpec:
     @property
     def used(self) -> tuple[str, ...]:
         """Columns that the time needs."""
-        named = [c for c in (self.year, self.minus, self.offset) if c is not None]
+        named = [c for c in (self.year, self.minus, self.offset) if c]
         return (*self.columns, *named, *(self.origin.columns if self.origin else ()))
 
     @property
     def blamed(self) -> str:
         """The column that a message names."""
-        return self.columns[0] if self.columns else str(self.year or self.offset)
+        origin = self.origin.columns if self.origin else ()
+        return (*self.columns, *(c for c in (self.year, self.offset) if c), *origin, "time")[0]
 
     def add(self, frame: pl.DataFrame, name: str, dates: tuple[str, ...]) -> pl.DataFrame:
         """Add ``{name}`` (time), ``{name}_day`` (it is a date) and ``{name}_bad`` (given, but unreadable)."""
@@ -144,13 +145,14 @@ class TimeSpec:
     def _with_offset(self, frame: pl.DataFrame, name: str) -> pl.DataFrame:
         assert self.offset is not None
         assert self.origin is not None
-        origin, shift = f"{name}_from", number(self.offset) * self.seconds
+        origin = f"{name}_from"
+        shift = number(self.offset) * self.seconds if self.offset else pl.lit(0.0)
         fits = (shift.abs() < _LONGEST_S).fill_null(False)
-        whole = pl.all_horizontal(pl.col(c).is_not_null() for c in self.origin.columns)
+        whole = pl.all_horizontal(pl.lit(True), *(pl.col(c).is_not_null() for c in self.origin.columns))
         frame = frame.with_columns(pl.when(whole).then(self.origin.text("")).alias(origin))
         microseconds = pl.when(fits).then(shift * 1e6).round(0).cast(pl.Int64).cast(pl.Duration("us"))
         frame = frame.with_columns((moment(origin) + microseconds).alias(name), pl.lit(False).alias(f"{name}_day"))
-        given = text_or_null(self.offset).is_not_null()
+        given = text_or_null(self.offset).is_not_null() if self.offset else pl.lit(True)
         return frame.with_columns((given & pl.col(name).is_null()).alias(f"{name}_bad"))
 
 
@@ -175,9 +177,10 @@ def _offset(value: Mapping[str, Any], where: str) -> TimeSpec:
     unknown = sorted(set(value) - set(wanted))
     if unknown:
         raise ConfigError(f"unknown key {unknown[0]!r} of an offset", where=where, hint="one of: " + ", ".join(wanted))
-    if not all(isinstance(value.get(name), str) for name in wanted):
-        raise ConfigError("an offset needs column, unit and from", where=where)
+    column = value.get("column", "")
+    if not all(isinstance(one, str) for one in (column, value.get("unit"), value.get("from"))):
+        raise ConfigError("an offset needs unit and from; without a column it is the origin itself", where=where)
     if value["unit"] not in UNITS:
         raise ConfigError(f"unit is {value['unit']!r}", where=where, hint="one of: " + ", ".join(UNITS))
     origin = template(value["from"], where)
-    return TimeSpec(offset=value["column"].strip().lower(), seconds=UNITS[value["unit"]], origin=origin)
+    return TimeSpec(offset=column.strip().lower(), seconds=UNITS[value["unit"]], origin=origin)

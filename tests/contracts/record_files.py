@@ -172,6 +172,29 @@ def _mimic4(folder: Path, rows: Sequence[Row]) -> Path:
     return folder
 
 
+def _eicu(folder: Path, rows: Sequence[Row]) -> Path:
+    folder.mkdir(parents=True)
+    minutes = (pl.col("time") - datetime(2020, 1, 1)).dt.total_minutes()
+    frame = _frame(_labs(rows)).select(
+        pl.col("subject_id").alias("patientunitstayid"), minutes.alias("labresultoffset"),
+        pl.col("code").str.strip_prefix("LAB//").alias("labname"), pl.col("numeric_value").alias("labresult"),
+        pl.col("numeric_value").alias("labresulttext"), pl.col("unit").alias("labmeasurenamesystem"),
+        pl.lit("").alias("labresultrevisedoffset"),
+    )  # fmt: skip
+    frame.write_csv(folder / "lab.csv")
+    names = (
+        "patientunitstayid,hospitaldischargeyear,unitadmittime24,gender,age,ethnicity,hospitaladmitoffset,"
+        "hospitaladmitsource,hospitaldischargeoffset,hospitaldischargelocation,hospitaldischargestatus,unittype,"
+        "unitdischargeoffset,admissionheight,admissionweight,dischargeweight"
+    )
+    stays = [f"{stay},2020,00:00:00" + "," * 13 for stay in _EICU_STAYS]
+    (folder / "patient.csv").write_text("\n".join([names, *stays]) + "\n")
+    return folder
+
+
+_EICU_STAYS = (1, 2, 3)
+
+
 SOURCES = (
     Source("meds dataset", "meds", _meds, lambda path: path / "data" / "0.parquet"),
     Source("meds file", "meds", _single, lambda path: path),
@@ -193,6 +216,15 @@ SOURCES = (
         lambda path: path / "hosp" / "labevents.csv",
         _LAB_KEPT,
         len(_labs(ROWS)),
+        True,
+    ),
+    Source(
+        "eicu results",
+        "eicu",
+        _eicu,
+        lambda path: path / "lab.csv",
+        _LAB_KEPT,
+        len(_labs(ROWS)) + len(_EICU_STAYS),
         True,
     ),
 )

@@ -48,7 +48,7 @@ def convert(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MEDS_DIR", help="Folder to make.", show_default=False)],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Format: omop, meds, mimic3, mimic4 or csv; by default recognised."),
+        typer.Option("--from", help="Format: omop, meds, mimic3, mimic4, eicu or csv; by default recognised."),
     ] = None,
     mapping: Annotated[
         Path | None,
