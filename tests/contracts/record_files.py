@@ -5,6 +5,7 @@ The rows are the truth of the record contract; some of them cannot be events. A 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,7 @@ class Source:
     write: given a new folder and rows, writes the source and returns the path to read.
     data_file: given that path, the file that holds the rows.
     kept: the rows that are events in this format; n_read: rows of the source that hold them, None for one each.
+    may_be_empty: an empty file is a source without rows, not a broken file.
     is_text: a cut file of text cannot be told from a shorter one, only its last row may be counted as malformed.
     """
 
@@ -51,6 +53,7 @@ class Source:
     kept: tuple[Row, ...] = KEPT
     n_read: int | None = None
     is_text: bool = False
+    may_be_empty: bool = False
 
 
 _SCHEMA = {
@@ -195,6 +198,24 @@ def _eicu(folder: Path, rows: Sequence[Row]) -> Path:
 _EICU_STAYS = (1, 2, 3)
 
 
+def _fhir(folder: Path, rows: Sequence[Row]) -> Path:
+    folder.mkdir(parents=True)
+    lines = []
+    for i, (who, time, code, value, unit, _) in enumerate(_labs(rows)):
+        assert time is not None
+        coding = {"system": "http://example.org/LAB", "code": str(code).removeprefix("LAB//")}
+        lines.append(
+            {
+                "resourceType": "Observation", "id": f"o{i}", "status": "final",
+                "subject": {} if who is None else {"reference": f"Patient/{who}"},
+                "code": {"coding": [coding], "text": DESCRIPTIONS["LAB//creatinine"]},
+                "effectiveDateTime": time.isoformat() + "Z", "valueQuantity": {"value": value, "unit": unit},
+            }
+        )  # fmt: skip
+    (folder / "Observation.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
 SOURCES = (
     Source("meds dataset", "meds", _meds, lambda path: path / "data" / "0.parquet"),
     Source("meds file", "meds", _single, lambda path: path),
@@ -217,6 +238,15 @@ SOURCES = (
         _LAB_KEPT,
         len(_labs(ROWS)),
         True,
+    ),
+    Source(
+        "fhir observations",
+        "fhir",
+        _fhir,
+        lambda path: path / "Observation.ndjson",
+        tuple(_labs(KEPT)),
+        len(_labs(ROWS)),
+        may_be_empty=True,
     ),
     Source(
         "eicu results",

@@ -84,7 +84,8 @@ def check_rejects_bad_input(member: Any, source: Source, folder: Path) -> None:
             file.unlink()
         else:
             file.write_bytes({"empty": b"", "cut": data[: len(data) * 2 // 3], "foreign": b"\x89PNG\r\n" + data}[what])
-        _refused(member, path, file if what != "missing" else path, what)
+        of_source = what == "missing" or (what == "empty" and source.may_be_empty)
+        _refused(member, path, path if of_source else file, what)
     path = source.write(folder / "nothing", [])
     _refused(member, path, path, "a source without rows")
     path = source.write(folder / "no event", [r for r in ROWS if r not in KEPT and r[1] is not None])

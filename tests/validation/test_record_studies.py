@@ -36,6 +36,18 @@ def test_omop_is_described_and_said_not_to_be_estimable(real_data: Path, tmp_pat
 
 
 @pytest.mark.real_data
+def test_fhir_is_described_and_no_name_reaches_what_is_kept(real_data: Path, tmp_path: Path) -> None:
+    report_of("fhir_synthea", real_data, tmp_path)
+    texts = [p.read_text() for p in (tmp_path / "out").rglob("*") if p.suffix in (".json", ".html")]
+    bundles = list((real_data / "fhir-smart-synthea-r4").glob("*.json"))
+    assert bundles
+    assert texts
+    for bundle in bundles:
+        family = bundle.name.split("_")[1]
+        assert not any(bundle.name in text or f"_{family}_" in text for text in texts), family
+
+
+@pytest.mark.real_data
 def test_mimic3_is_described(real_data: Path, tmp_path: Path) -> None:
     report = report_of("mimic3_records", real_data, tmp_path)
     names = [s["name"] for s in report["sections"]]

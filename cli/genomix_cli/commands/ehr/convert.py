@@ -48,11 +48,11 @@ def convert(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MEDS_DIR", help="Folder to make.", show_default=False)],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Format: omop, meds, mimic3, mimic4, eicu or csv; by default recognised."),
+        typer.Option("--from", help="Format: omop, fhir, meds, mimic3, mimic4, eicu or csv; by default recognised."),
     ] = None,
     mapping: Annotated[
         Path | None,
-        typer.Option("--mapping", help="Mapping file (TOML): which columns of which tables become which events."),
+        typer.Option("--mapping", help="Mapping of tables, or views of FHIR resources (TOML)."),
     ] = None,
     availability: Annotated[
         Path | None, typer.Option("--availability", help="Rules (TOML) of when a record could first be known.")
