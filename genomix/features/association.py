@@ -20,7 +20,8 @@ from genomix.features.genotypes import (
 from genomix.features.matrix import RowArray
 from genomix.io.phenotypes import PhenotypeTable, classify
 from genomix.io.plink import GenotypeStore
-from genomix.variants.association import AssociationOptions, associate
+from genomix.variants.assoc_block import AssociationOptions
+from genomix.variants.association import associate
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -10,13 +10,10 @@ import numpy as np
 import polars as pl
 
 from genomix.io.plink import GenotypeStore
+from genomix.variants.assoc_block import AssociationOptions
 from genomix.variants.assoc_design import People
 from genomix.variants.assoc_summary import phenotype_summary, sample_flow
-from genomix.variants.association import (
-    AssociationOptions,
-    Progress,
-    iterate_associations,
-)
+from genomix.variants.association import Progress, iterate_associations
 from genomix.variants.association_plots import PlotPoints
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,34 @@ def test_no_output_replaces_an_input_or_another_output(cohort: Path, tmp_path: P
     model = tmp_path / "o.components.parquet"
     (tmp_path / "o.model.parquet").rename(model)
     assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), "--model", str(model)]) == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "steps"),
+    [
+        ("kinship", [], ["comparing"]),
+        ("ld-prune", ["--window", "10"], ["pruning"]),
+        ("pca", ["-k", "2", "--prune-kb", "1"], ["comparing", "pruning", "fitting", "projecting"]),
+    ],
+)
+def test_long_steps_tell_how_far_they_are_unless_quiet(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, arguments: list[str], steps: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("genomix_cli.progress._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("genomix_cli.progress._Lines.every", 0.0)
+    for name in ("kinship._BLOCK_CALLS", "pca._LARGEST_BLOCK"):
+        monkeypatch.setattr(f"genomix.variants.{name}", 64)
+    written = []
+    for folder, more in (("loud", []), ("quiet", ["-q"])):
+        (tmp_path / folder).mkdir()
+        out = tmp_path / folder / ("o.tsv" if command == "kinship" else "o")
+        assert main(["variants", command, str(cohort), "-o", str(out), *arguments, *more]) == 0
+        written.append({p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()})
+        said = capsys.readouterr().err
+        for step in steps:
+            shares = [int(share) for share in re.findall(rf"^{step}: (\d+) %, .*/s, .* left$", said, re.MULTILINE)]
+            assert shares == sorted(shares)
+            assert (len(shares) > 1 and shares[-1] == 100) if folder == "loud" else not shares
+    assert said == ""
+    assert written[0] == written[1]

@@ -21,7 +21,8 @@ from genomix.io.phenotypes import read_covariates, read_phenotypes
 from genomix.io.plink import GenotypeStore, open_store
 from genomix.io.tables import read_expression_bed, read_qtltools_covariates
 from genomix.schemas.association import TESTED
-from genomix.variants.association import AssociationOptions, associate
+from genomix.variants.assoc_block import AssociationOptions
+from genomix.variants.association import associate
 
 pytestmark = [pytest.mark.external_tool, pytest.mark.real_data]
 

@@ -26,7 +26,8 @@ import pytest
 
 from genomix.io.phenotypes import read_covariates, read_phenotypes
 from genomix.io.plink import GenotypeStore, open_store
-from genomix.variants.association import AssociationOptions, associate
+from genomix.variants.assoc_block import AssociationOptions
+from genomix.variants.association import associate
 
 pytestmark = [pytest.mark.external_tool, pytest.mark.real_data]
 

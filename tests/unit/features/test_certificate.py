@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from genomix.device import CPU
-from genomix.features import certificate
+from genomix.features import certificate, certificate_checks
 from genomix.features.assemble import assemble
 from genomix.features.family import FeatureInputs, Learned, Options
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, RowArray
@@ -121,7 +121,9 @@ def test_a_clean_matrix_passes(inputs: FeatureInputs) -> None:
 
 def test_planted_future_lab_is_found_by_recomputation_even_when_its_lag_lies(inputs: FeatureInputs) -> None:
     matrix, families = build(inputs, LastLab(peek=True))
-    assert certificate.availability(matrix).status == "passed", "the planted family hides the leak from this check"
+    assert certificate_checks.availability(matrix).status == "passed", (
+        "the planted family hides the leak from this check"
+    )
     found = certificate.later_events_change_nothing(matrix, families, {}, inputs)
     assert found.status == "failed"
     assert "last lab" in found.found
@@ -131,7 +133,7 @@ def test_planted_negative_lag_is_found(inputs: FeatureInputs) -> None:
     matrix, _ = build(inputs, LastLab())
     late = matrix.block.columns.with_columns(pl.lit(-0.5).alias("smallest_lag_days"))
     leaky = replace(matrix, block=FeatureBlock(matrix.block.values, late))
-    assert certificate.availability(leaky).status == "failed"
+    assert certificate_checks.availability(leaky).status == "failed"
 
 
 def test_planted_date_only_record_that_counts_from_midnight_is_found(inputs: FeatureInputs) -> None:
@@ -140,9 +142,9 @@ def test_planted_date_only_record_that_counts_from_midnight_is_found(inputs: Fea
     honest = inputs.events.with_columns(
         time=day, time_precision=pl.lit("day"), available_time=day + pl.duration(days=1) - pl.duration(microseconds=1)
     )
-    assert certificate.date_only_records(honest).status == "passed"
+    assert certificate_checks.date_only_records(honest).status == "passed"
     early = honest.with_columns(available_time=pl.col("time"))
-    found = certificate.date_only_records(early)
+    found = certificate_checks.date_only_records(early)
     assert found.status == "failed"
     assert f"{early.height} of {early.height}" in found.found
 
@@ -151,7 +153,7 @@ def test_planted_subject_on_both_sides_is_found(inputs: FeatureInputs) -> None:
     index = folded(inputs)
     twice = index.with_columns(subject_id=pl.when(pl.col("row") == N - 1).then(100).otherwise(pl.col("subject_id")))
     matrix, _ = build(inputs, LastLab(), twice)
-    found = certificate.subjects_disjoint(matrix)
+    found = certificate_checks.subjects_disjoint(matrix)
     assert found.status == "failed"
     assert found.found.startswith("1 people")
 
@@ -175,9 +177,9 @@ def test_planted_fit_that_admits_other_rows_is_found(inputs: FeatureInputs) -> N
 
 def test_imputer_that_is_not_what_training_rows_give_is_failed(inputs: FeatureInputs) -> None:
     matrix, _ = build(inputs, LastLab())
-    assert certificate.imputed_from_training(matrix, {0: True}).status == "passed"
-    assert certificate.imputed_from_training(matrix, {0: False}).status == "failed"
-    assert certificate.imputed_from_training(matrix, None).status == "not applicable"
+    assert certificate_checks.imputed_from_training(matrix, {0: True}).status == "passed"
+    assert certificate_checks.imputed_from_training(matrix, {0: False}).status == "failed"
+    assert certificate_checks.imputed_from_training(matrix, None).status == "not applicable"
 
 
 @pytest.mark.parametrize("how", ["value", "reversed", "missing"])
@@ -189,8 +191,8 @@ def test_planted_column_that_encodes_the_outcome_is_found(inputs: FeatureInputs,
     if how == "missing":
         planted = np.where(planted == 1, np.nan, np.random.default_rng(0).normal(size=N))
     leaky = replace(matrix, block=FeatureBlock(planted.reshape(-1, 1).astype(np.float32), matrix.block.columns))
-    assert certificate.columns_that_encode(matrix, binary=True).status == "passed"
-    found = certificate.columns_that_encode(leaky, binary=True)
+    assert certificate_checks.columns_that_encode(matrix, binary=True).status == "passed"
+    found = certificate_checks.columns_that_encode(leaky, binary=True)
     assert found.status == "failed"
     assert "last lab" in found.found
 
@@ -200,32 +202,32 @@ def test_a_column_of_a_few_people_is_not_accused(inputs: FeatureInputs) -> None:
     labels = np.zeros(200)
     labels[:9] = 1
     values = np.column_stack([labels + 0.5, np.where(np.arange(200) < 12, labels, np.nan)]).astype(np.float32)
-    assert certificate.column_strength(values[:, :1], labels, binary=True).tolist() == [0.0]
-    assert certificate.column_strength(values[:, 1:], labels, binary=True).tolist() == [0.0]
+    assert certificate_checks.column_strength(values[:, :1], labels, binary=True).tolist() == [0.0]
+    assert certificate_checks.column_strength(values[:, 1:], labels, binary=True).tolist() == [0.0]
 
 
 def test_relatives_across_the_split_fail_against_the_promise_and_are_stated_without_one(inputs: FeatureInputs) -> None:
     matrix, _ = build(inputs, LastLab())
     pairs = pl.DataFrame({"sample_a": [0, 0], "sample_b": [1, 59], "kinship": [0.25, 0.24]})
-    found = certificate.kin_disjoint(matrix, np.arange(N), pairs, 0.177)
+    found = certificate_checks.kin_disjoint(matrix, np.arange(N), pairs, 0.177)
     assert found.status == "failed"
     assert "0.2400" in found.found
-    assert certificate.kin_disjoint(matrix, np.arange(N), pairs, None).status == "not provable"
-    assert certificate.kin_disjoint(matrix, np.arange(N), pairs.head(1), 0.177).status == "passed"
+    assert certificate_checks.kin_disjoint(matrix, np.arange(N), pairs, None).status == "not provable"
+    assert certificate_checks.kin_disjoint(matrix, np.arange(N), pairs.head(1), 0.177).status == "passed"
 
 
 def test_score_trained_on_the_study_is_failed_and_unknown_is_not_provable() -> None:
-    assert certificate.score_discovery({"s": "overlaps"}).status == "failed"
-    assert certificate.score_discovery({"s": "unknown"}).status == "not provable"
-    assert certificate.score_discovery({"s": "none"}).status == "passed"
+    assert certificate_checks.score_discovery({"s": "overlaps"}).status == "failed"
+    assert certificate_checks.score_discovery({"s": "unknown"}).status == "not provable"
+    assert certificate_checks.score_discovery({"s": "none"}).status == "passed"
 
 
 def test_feature_of_an_outcome_code_is_named(inputs: FeatureInputs) -> None:
     matrix, _ = build(inputs, LastLab())
-    found = certificate.outcome_code_as_feature(matrix, ("^LAB//x$",))
+    found = certificate_checks.outcome_code_as_feature(matrix, ("^LAB//x$",))
     assert found.status == "not provable"
     assert "last lab" in found.found
-    assert certificate.outcome_code_as_feature(matrix, ("^DX//",)).status == "passed"
+    assert certificate_checks.outcome_code_as_feature(matrix, ("^DX//",)).status == "passed"
 
 
 def test_outcome_code_is_found_behind_a_code_that_was_rolled_up(inputs: FeatureInputs) -> None:
@@ -233,8 +235,8 @@ def test_outcome_code_is_found_behind_a_code_that_was_rolled_up(inputs: FeatureI
     rolled = matrix.block.columns.with_columns(pl.lit("LAB").alias("code"))
     shallow = replace(matrix, block=FeatureBlock(matrix.block.values, rolled))
     pattern = ("^LAB//x$",)
-    assert certificate.outcome_code_as_feature(shallow, pattern, inputs.events, None).status == "passed"
-    assert certificate.outcome_code_as_feature(shallow, pattern, inputs.events, 1).status == "not provable"
+    assert certificate_checks.outcome_code_as_feature(shallow, pattern, inputs.events, None).status == "passed"
+    assert certificate_checks.outcome_code_as_feature(shallow, pattern, inputs.events, 1).status == "not provable"
 
 
 def test_strength_of_a_column_equals_counting_pairs() -> None:
@@ -242,4 +244,6 @@ def test_strength_of_a_column_equals_counting_pairs() -> None:
     x, y = rng.integers(0, 5, 40).astype(np.float32), rng.integers(0, 2, 40).astype(np.float64)
     wins = [(a > b) + 0.5 * (a == b) for a in x[y == 1] for b in x[y == 0]]
     auroc = float(np.mean(wins))
-    assert certificate.column_strength(x.reshape(-1, 1), y, binary=True)[0] == pytest.approx(max(auroc, 1 - auroc))
+    assert certificate_checks.column_strength(x.reshape(-1, 1), y, binary=True)[0] == pytest.approx(
+        max(auroc, 1 - auroc)
+    )

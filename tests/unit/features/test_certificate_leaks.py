@@ -13,7 +13,7 @@ import pytest
 
 from genomix.device import CPU
 from genomix.errors import ConfigError
-from genomix.features import certificate
+from genomix.features import certificate, certificate_checks
 from genomix.features.assemble import assemble
 from genomix.features.family import FeatureFamily, FeatureInputs, Learned, Options
 from genomix.features.matrix import FeatureBlock, RowArray
@@ -54,14 +54,14 @@ def folded(world: World) -> pl.DataFrame:
     )
 
 
-def checked(family: FeatureFamily, options: Options, world: World) -> certificate.Check:
+def checked(family: FeatureFamily, options: Options, world: World) -> certificate_checks.Check:
     """Assemble and certify with the very same family."""
     families, chosen = {family.name: family}, {family.name: options}
     matrix = assemble(families, chosen, world.inputs, folded(world))
     frame = certificate.certify(
         matrix, families, chosen, world.inputs, binary=False, kinship=None, kinship_threshold=None
     )
-    return certificate.Check(*frame.row(by_predicate=pl.col("check") == "learned_from_training"))
+    return certificate_checks.Check(*frame.row(by_predicate=pl.col("check") == "learned_from_training"))
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
@@ -365,7 +365,7 @@ def test_a_model_whose_imputer_was_fitted_on_everyone_is_found(everyone: bool, w
     context: Any = SimpleNamespace(folder=lambda _stage: tmp_path)
     same = imputed_from_training_rows(context, matrix, 0)
     assert same is not everyone
-    assert certificate.imputed_from_training(matrix, {0: same}).status == ("failed" if everyone else "passed")
+    assert certificate_checks.imputed_from_training(matrix, {0: same}).status == ("failed" if everyone else "passed")
 
 
 def test_an_empty_study_part_stays_empty(world: World, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from genomix.io.phenotypes import PhenotypeTable
 from genomix.io.plink import GenotypeStore
 from genomix.schemas.association import ASSOCIATION, ERROR_CODES, TESTED
 from genomix.variants import association as module
+from genomix.variants.assoc_block import AssociationOptions
 from genomix.variants.assoc_linear import fit_linear_null, linear_reference, scan_linear
 from genomix.variants.assoc_logistic import logistic_reference
 from genomix.variants.assoc_relatives import find_relatives, refuse_relatives
-from genomix.variants.association import AssociationOptions, associate
+from genomix.variants.association import associate
 from tests.genotype_store import random_calls, store_of
 
 M, N = 70, 120

@@ -11,8 +11,9 @@ import pytest
 from genomix.io.pgen_header import records_with_dosages
 from genomix.io.phenotypes import PhenotypeTable
 from genomix.io.plink import open_store
+from genomix.variants.assoc_block import AssociationOptions
 from genomix.variants.assoc_linear import linear_reference
-from genomix.variants.association import AssociationOptions, associate
+from genomix.variants.association import associate
 
 N, M = 40, 7
 

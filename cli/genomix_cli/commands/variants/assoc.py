@@ -158,7 +158,7 @@ def assoc(
     from genomix.io.opening import opened_store
     from genomix.io.phenotypes import read_covariates, read_phenotypes
     from genomix.io.sample_tables import read_sample_info
-    from genomix.variants.association import AssociationOptions
+    from genomix.variants.assoc_block import AssociationOptions
     from genomix_cli.association_inputs import check_related, missing_number, names_of
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import numbers_of

@@ -180,7 +180,7 @@ def pca(
     ):
         labels = labels_of(store, ancestry_column)
         if model is not None:
-            done = _project(store, chosen, model, min_overlap, xp)
+            done = _project(store, chosen, model, min_overlap, xp, quiet)
             fitted = chosen[:0] if fit_samples is None else numbers_to_fit(
                 store, fit_samples, chosen, keep=keep, genotypes=source
             )  # fmt: skip
@@ -332,24 +332,29 @@ def _fit(
         "model.parquet": model_table(model, store.variants[rows]),
     }
     if correct and not is_fitted.all():
-        scores[~is_fitted] = _corrected(wide, store, rows, chosen[~is_fitted], components, xp)
+        scores[~is_fitted] = _corrected(wide, store, rows, chosen[~is_fitted], components, xp, quiet)
     return _Done(scores, {"variants": store.n_variants, "variants_used": len(rows)}, tables)
 
 
-def _corrected(wide: PcaModel, store: GenotypeStore, rows: Any, projected: Any, components: int, xp: Any) -> Any:
+def _corrected(
+    wide: PcaModel, store: GenotypeStore, rows: Any, projected: Any, components: int, xp: Any, quiet: bool
+) -> Any:
     from genomix.variants.pca import project_store_with_norms
     from genomix.variants.pca_shrinkage import corrected
+    from genomix_cli.progress import progress
 
-    found = project_store_with_norms(wide, store, variants=rows, samples=projected, xp=xp)
+    with progress("projecting", "variants", quiet=quiet) as report:
+        found = project_store_with_norms(wide, store, variants=rows, samples=projected, xp=xp, progress=report)
     return corrected(found.scores, found.norms, wide.gram_values, wide.n_samples, components)
 
 
-def _project(store: GenotypeStore, chosen: Any, path: Path, min_overlap: float, xp: Any) -> _Done:
+def _project(store: GenotypeStore, chosen: Any, path: Path, min_overlap: float, xp: Any, quiet: bool) -> _Done:
     """Give scores to ``chosen`` by a saved model."""
     from genomix.errors import LinkError
     from genomix.io.tables import read_table
     from genomix.variants.ancestry import match_model, model_of_table, oriented
     from genomix.variants.pca import project_store
+    from genomix_cli.progress import progress
 
     table = read_table(path)
     model = model_of_table(table, where=str(path))
@@ -360,6 +365,9 @@ def _project(store: GenotypeStore, chosen: Any, path: Path, min_overlap: float, 
             where=str(path),
             hint="check the genome build, or lower --min-overlap: what is absent counts as the mean",
         )
-    scores = project_store(oriented(model, matched.swapped), store, variants=matched.rows, samples=chosen, xp=xp)
+    with progress("projecting", "variants", quiet=quiet) as report:
+        scores = project_store(
+            oriented(model, matched.swapped), store, variants=matched.rows, samples=chosen, xp=xp, progress=report
+        )
     counts = {"model_variants": table.height, "matched": matched.n_matched, "swapped": int(matched.swapped.sum())}
     return _Done(scores, counts, {})
