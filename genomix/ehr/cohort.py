@@ -82,6 +82,9 @@ def extract_cohort(events: pl.DataFrame, task: Task) -> Cohort:
     flow step before labelling are the realisations with an outcome between the trigger and the end of the label
     window (an end that is searched for is searched from the trigger on), so that early outcomes are seen to leave.
 
+    A competing event counts from the prediction time on, also before the label window begins. Where both happen at one
+    time, the outcome counts.
+
     Follow-up ends at a subject's last dated record of any kind. A death that the task does not name as ``competing``
     is such a record and no more.
 
@@ -95,16 +98,17 @@ def extract_cohort(events: pl.DataFrame, task: Task) -> Cohort:
     flow = _Flow(np.ones(len(owner), bool), np.zeros(len(owner), bool), task.policies.unit)
     flow.note("People with records", "people", people, people, None)
     spans = _spans(task, timeline, owner, trigger)
-    flow.outcome = _early_outcome(task, timeline, owner, trigger, spans)
+    index = task.index_window
+    prediction = spans[index.name][0 if index.index_timestamp == "start" else 1]
+    outcome = _label(task, timeline, owner, prediction, spans[task.label_window.name])
+    flow.outcome = _early_outcome(task, timeline, owner, trigger, spans) | outcome.value
     flow.remove(f"Every {_in_words(task.trigger)}", np.zeros(len(owner), bool))
     _apply_demographics(task, events, timeline, owner, flow)
     for name in task.order:
         _apply_window(task, task.windows[name], timeline, owner, spans[name], flow)
-    index = task.index_window
-    prediction = spans[index.name][0 if index.index_timestamp == "start" else 1]
-    _check_order(task, spans[task.label_window.name][0], prediction, flow.alive)
-    _apply_policies(task, events, timeline, owner, prediction, flow)
-    outcome = _label(task, timeline, owner, spans[task.label_window.name])
+    begin = spans[task.label_window.name][0]
+    _check_order(task, begin, prediction, flow.alive)
+    _apply_policies(task, events, timeline, owner, prediction, begin, flow)
     flow.outcome = outcome.value
     _apply_censoring(task, outcome, flow)
     _apply_choice(task, owner, prediction, trigger, flow)
@@ -247,8 +251,15 @@ def _check_order(task: Task, start: Integers, prediction: Integers, alive: Mask)
 
 
 def _apply_policies(
-    task: Task, events: pl.DataFrame, timeline: Timeline, owner: Integers, prediction: Integers, flow: _Flow
+    task: Task,
+    events: pl.DataFrame,
+    timeline: Timeline,
+    owner: Integers,
+    prediction: Integers,
+    begin: Integers,
+    flow: _Flow,
 ) -> None:
+    """Apply ages, history and washout; ``begin`` is where the label windows start."""
     policies = task.policies
     if policies.minimum_age_years is not None or policies.maximum_age_years is not None:
         birth = _earliest(events.filter(pl.col("code") == BIRTH), timeline)[owner]
@@ -270,7 +281,12 @@ def _apply_policies(
         label = task.label_window.label
         assert label is not None
         since = timeline.first[owner] if policies.washout == "all" else prediction - policies.washout
-        seen = timeline.count(label, owner, since, prediction, start_in=policies.washout == "all", end_in=True)
+        seen, before = (
+            timeline.count(label, owner, since, prediction, start_in=policies.washout == "all", end_in=end_in)
+            for end_in in (True, False)
+        )
+        # An outcome at the very prediction time may be the label: then it is not before it.
+        seen = np.where((begin == prediction) & task.label_window.start_inclusive, before, seen)
         span = "at any time" if policies.washout == "all" else f"in the {_days(policies.washout)}"
         flow.remove(f"No {label} {span} before prediction (washout)", seen > 0)
 
@@ -289,25 +305,27 @@ def _earliest(events: pl.DataFrame, timeline: Timeline) -> Integers:
     return earliest
 
 
-def _label(task: Task, timeline: Timeline, owner: Integers, span: tuple[Integers, Integers]) -> _Outcome:
-    """Find the first outcome and the first competing event in the label window."""
+def _label(
+    task: Task, timeline: Timeline, owner: Integers, prediction: Integers, span: tuple[Integers, Integers]
+) -> _Outcome:
+    """Find the first outcome in the label window, and the first competing event from the prediction on."""
     window, (start, end) = task.label_window, span
     assert window.label is not None
     last = timeline.last[owner]
     unfinished = (end == MISSING) | (end > last)
     end = _observed_end(window, timeline, owner, start, end)
 
-    def first(name: str) -> Integers:
-        found = timeline.search(name, owner, start, direction=1, strict=not window.start_inclusive)
+    def first(name: str, base: Integers, *, strict: bool) -> Integers:
+        found = timeline.search(name, owner, base, direction=1, strict=strict)
         inside = (found <= end) if window.end_inclusive else (found < end)
         return np.where(inside & (start != MISSING), found, MISSING)
 
-    outcome = first(window.label)
+    outcome = first(window.label, start, strict=not window.start_inclusive)
     value = outcome != MISSING
     competing = np.zeros(len(owner), bool)
     until = np.where(value, outcome, np.where(unfinished, np.minimum(last, end), end))
     if task.policies.competing is not None:
-        rival = first(task.policies.competing)
+        rival = first(task.policies.competing, prediction, strict=task.inclusive)
         competing = (rival != MISSING) & (~value | (rival < outcome))
         value &= ~competing
         until = np.where(competing, rival, until)

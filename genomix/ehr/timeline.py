@@ -97,11 +97,14 @@ def match(predicate: PlainPredicate) -> pl.Expr:
     """Return the expression that says which events a plain predicate counts."""
     code = pl.col("code")
     found = code.str.contains(predicate.regex) if predicate.regex is not None else code.is_in(predicate.codes)
-    value = pl.col("numeric_value").cast(pl.Float64)
+    # A bound is rounded as the values are, or a value of 0.7 would not reach an inclusive bound of 0.7. NaN is none.
+    value = pl.col("numeric_value").fill_nan(None)
     if predicate.value_min is not None:
-        found &= value >= predicate.value_min if predicate.value_min_inclusive else value > predicate.value_min
+        least = pl.lit(predicate.value_min, dtype=pl.Float32)
+        found &= value >= least if predicate.value_min_inclusive else value > least
     if predicate.value_max is not None:
-        found &= value <= predicate.value_max if predicate.value_max_inclusive else value < predicate.value_max
+        most = pl.lit(predicate.value_max, dtype=pl.Float32)
+        found &= value <= most if predicate.value_max_inclusive else value < most
     for column, wanted in predicate.other_columns:
         found &= pl.col(column) == wanted
     return found.fill_null(False)
