@@ -54,9 +54,13 @@ def window_in_words(window: str) -> str:
 
     >>> window_in_words("30d"), window_in_words("1d"), window_in_words("full")
     ('in the 30 days before prediction', 'in the day before prediction', 'ever before prediction')
+    >>> window_in_words("since:HOSPITAL_ADMISSION")
+    'since the last HOSPITAL_ADMISSION before prediction'
     """
-    from genomix.ehr.windows import window_length
+    from genomix.ehr.windows import SINCE, window_length
 
+    if window.startswith(SINCE):
+        return f"since the last {in_words(window.removeprefix(SINCE), {})} before prediction"
     length = window_length(window)
     if length is None:
         return "ever before prediction"

@@ -28,6 +28,7 @@ class StudyFacts:
     genome_build: str | None = None
     prediction_time: str | None = None  # as a sentence
     windows_days: tuple[float | None, ...] = ()  # None = whole record
+    windows_since: tuple[str, ...] = ()  # codes whose last record begins a window
     gap_days: float = 0.0
     horizon_days: float | None = None
     split_sentence: str = ""

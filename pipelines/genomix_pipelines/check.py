@@ -243,7 +243,7 @@ def _overlap(study: Study, report: CheckReport, found: _Found) -> None:
 def _record_windows(study: Study, report: CheckReport, found: _Found) -> None:
     """Read the windows' options and count the codes that they choose."""
     from genomix.ehr.vocabulary import choose
-    from genomix.features.families.record_windows import read_options
+    from genomix.features.record_columns import read_options
 
     assert study.features.record_windows is not None
     options = read_options(study.features.record_windows.model_dump(mode="json", exclude_none=True))

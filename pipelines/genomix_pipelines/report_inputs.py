@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 import genomix
+from genomix.ehr.vocabulary import in_words
+from genomix.ehr.windows import SINCE
 from genomix.errors import LabelError
 from genomix.features.assemble import missing_share
 from genomix.features.matrix import read_matrix
@@ -106,7 +108,10 @@ def study_facts(context: StageContext) -> StudyFacts:
         report_date=about.report_date,
         genome_build=genome_build(context),
         prediction_time=about.prediction_time,
-        windows_days=tuple(None if w == "full" else float(w.removesuffix("d")) for w in windows),
+        windows_days=tuple(
+            None if w == "full" else float(w.removesuffix("d")) for w in windows if not w.startswith(SINCE)
+        ),
+        windows_since=tuple(in_words(w.removeprefix(SINCE), {}) for w in windows if w.startswith(SINCE)),
         gap_days=cohort.get("gap_days") or 0.0,
         horizon_days=cohort.get("horizon_days"),
         split_sentence=split_sentence(study) if study.modelled else "",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-WINDOW = r"^(full|[1-9][0-9]*d)$"
+WINDOW = r"^(full|[1-9][0-9]*d|since:\S.*)$"
 
 
 class Section(BaseModel):
@@ -147,6 +147,9 @@ class RecordWindowsSection(Section):
     code_depth: Annotated[int, Field(ge=1)] | None = None
     roll_up: Path | None = None
     roll_up_keep: Literal["groups", "both"] = "groups"
+    any_record: bool = False
+    ranges: Path | None = None
+    outlier_quantiles: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = None
     min_subjects: Annotated[int, Field(ge=1)] = 20
     static: bool = True
 

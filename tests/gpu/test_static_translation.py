@@ -66,6 +66,6 @@ def test_the_check_sees_a_query_that_leaves_the_gpu() -> None:
 def test_record_windows_stay_on_the_gpu(collected: list[pl.LazyFrame], windows: list[str]) -> None:
     events, index = small_records()
     aggregations = [*COUNT_AGGREGATIONS, *NUMERIC_AGGREGATIONS]
-    window_aggregates(events, index, windows=windows, aggregations=aggregations, device=CPU)
+    window_aggregates(events, index, windows=windows, aggregations=aggregations, device=CPU, engine="expressions")
     assert len(collected) >= len(windows)
     assert {n: leaves_the_gpu(query) for n, query in enumerate(collected)} == {n: [] for n in range(len(collected))}

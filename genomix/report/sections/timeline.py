@@ -19,11 +19,12 @@ def render(inputs: ReportInputs) -> Section:
         blocks.append(Paragraph(sentence(f"prediction time: {facts.prediction_time}")))
     if facts.split_sentence:
         blocks.append(Paragraph(sentence(facts.split_sentence)))
-    if not facts.windows_days and facts.horizon_days is None:
+    if not facts.windows_days and not facts.windows_since and facts.horizon_days is None:
         finding = f"The outcome is {facts.outcome}; this study has no time axis."
         text = "Inputs and outcome belong to a person, not to a moment: nothing here says what comes before what."
         return Section(TITLE, finding, (Paragraph(text), *blocks))
     windows = [("the whole record" if w is None else days(w)) for w in _ordered(facts.windows_days)]
+    windows += [f"the last record of {code}" for code in facts.windows_since]
     looked = f"from {join_words(windows)} before the prediction time" if windows else "without looking back"
     ahead = "at any later time" if facts.horizon_days is None else f"within {days(facts.horizon_days)}"
     gap = f", after a gap of {days(facts.gap_days)}" if facts.gap_days else ""

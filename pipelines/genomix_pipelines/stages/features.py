@@ -19,8 +19,9 @@ def files(study: Study, _target: str | None) -> dict[str, Path]:
     found = {f"score_{i}": s.path for i, s in enumerate(study.scores)}
     if study.table is not None and study.features.table is not None:
         found["table"] = study.table.path
-    if study.features.record_windows is not None and study.features.record_windows.roll_up is not None:
-        found["record_windows_roll_up"] = study.features.record_windows.roll_up
+    if (windows := study.features.record_windows) is not None:
+        given = {"record_windows_roll_up": windows.roll_up, "record_windows_ranges": windows.ranges}
+        found |= {name: path for name, path in given.items() if path is not None}
     if study.features.burden is not None:
         found |= {f"burden_{name}": v for name, v in study.features.burden if isinstance(v, Path)}
     return found

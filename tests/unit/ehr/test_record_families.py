@@ -243,3 +243,97 @@ def test_a_mapping_rolls_codes_up_and_groups_have_their_own_columns(tmp_path: Pa
         RECORDS.compute(rows, {**options, "code_depth": 1})
     with pytest.raises(ConfigError, match="roll_up_keep: 'all' is unknown"):
         RECORDS.compute(rows, {**options, "roll_up_keep": "all"})
+
+
+def records(*rows: tuple[int, float | None, str, float | None]) -> pl.DataFrame:
+    """Return events from (person, day, code, value); the prediction is at day 3."""
+    return events(*((s, None if d is None else T + (d - 3) * DAY, c, v) for s, d, c, v in rows))
+
+
+def test_windows_since_a_record_count_it_and_what_came_after() -> None:
+    frame = records(
+        (1, 0, "LAB", 1.0), (1, 1, "VISIT//A", None), (1, 1, "LAB", 3.0), (1, 2, "LAB", 5.0), (2, 1, "LAB", 9.0)
+    )
+    rows = inputs(frame, (1, T), (2, T))
+    options: dict[str, Any] = {
+        "windows": ["since:VISIT"],
+        "counts": ["count"],
+        "numeric": ["mean", "has_value"],
+        "include": ["^LAB$"],
+    }
+    block = RECORDS.compute(rows, options)
+    assert block.columns["name"].to_list() == [f"records:LAB:{a}:since:VISIT" for a in ("count", "mean", "has_value")]
+    assert block.values.tolist()[0] == [2, 4, 1]
+    assert block.values[1, [0, 2]].tolist() == [0, 0]
+    assert np.isnan(block.values[1, 1])
+    assert block.columns["sentence"][0] == "number of records of LAB since the last VISIT before prediction"
+
+
+def test_any_record_says_how_busy_a_record_is() -> None:
+    frame = records((1, 0, "LAB", 1.0), (1, 0, "RX", None), (1, 2, "LAB", 3.0), (2, 1, "LAB", 9.0))
+    rows = inputs(frame, (1, T), (2, T))
+    options: dict[str, Any] = {
+        "windows": ["full"],
+        "counts": ["count", "distinct_days"],
+        "numeric": [],
+        "any_record": True,
+        "include": ["^RX$"],
+    }
+    block = RECORDS.compute(rows, options)
+    told = dict(zip(block.columns["name"].to_list(), block.values.T.tolist(), strict=True))
+    assert told["records:_ANY_EVENT:count:full"] == [3, 1]
+    assert told["records:_ANY_EVENT:distinct_days:full"] == [2, 1]
+    assert "records:LAB:count:full" not in told
+
+
+def test_values_out_of_range_are_counted_in_the_unit_of_the_range(tmp_path: Path) -> None:
+    frame = records((1, 0, "LAB", 1.0), (1, 1, "LAB", 5.0), (1, 2, "LAB", 9.0), (2, 1, "LAB", 4.0), (2, 1, "RX", 1.0))
+    frame = frame.with_columns(pl.when(pl.col("code") == "LAB").then(pl.lit("g")).alias("unit"))
+    path = tmp_path / "ranges.csv"
+    path.write_text("code,low,high,unit\nLAB,2,8,g\n")
+    rows = inputs(frame, (1, T), (2, T))
+    options: dict[str, Any] = {
+        "windows": ["full"],
+        "counts": [],
+        "numeric": ["out_of_range_count"],
+        "ranges": str(path),
+    }
+    block = RECORDS.compute(rows, options)
+    assert block.columns["name"].to_list() == ["records:LAB:out_of_range_count:full"]
+    assert block.values.tolist() == [[2], [0]]
+    assert block.columns["sentence"][0] == "number of values of LAB outside 2 to 8 g ever before prediction"
+    assert block.columns["unit"][0] == "1"
+    path.write_text("code,low,high,unit\nLAB,2,8,mg\n")
+    with pytest.raises(FormatError, match="range of LAB is in mg, its values in g"):
+        RECORDS.compute(rows, options)
+    for text, words in (
+        ("code,low\nA,1\n", "no column 'high'"), ("code,low,high\nA,x,\n", "low is not a number"),
+        ("code,low,high\nA,,\n", "neither low nor high"), ("code,low,high\nA,3,2\n", "low is above high"),
+        ("code,low,high\nA,1,2\nA,1,3\n", "has a line already"), ("code,low,high\n,1,2\n", "code is empty"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(FormatError, match=words):
+            RECORDS.compute(rows, options)
+    with pytest.raises(ConfigError, match="need each other"):
+        RECORDS.compute(rows, {**options, "ranges": None})
+
+
+def test_outlier_bounds_are_learned_from_training_rows() -> None:
+    frame = records(*((i, 0, "LAB", float(i)) for i in range(1, 101)), (101, 0, "LAB", 1e6))
+    rows = inputs(frame, *((i, T) for i in range(1, 102)))
+    options: dict[str, Any] = {
+        "windows": ["full"],
+        "counts": ["count"],
+        "numeric": ["last"],
+        "outlier_quantiles": [0.05, 0.95],
+        "min_subjects": 1,
+    }
+    block = RECORDS.compute(rows, options)
+    learned = RECORDS.fit(block, rows, options, np.arange(100))
+    assert learned["bounds"] == {"records:LAB:last:full": (5.0, 95.0)}
+    found = RECORDS.apply(block, rows, options, learned)
+    last = found.values[:, found.columns["name"].to_list().index("records:LAB:last:full")]
+    assert (last.min(), last.max(), last[49]) == (5, 95, 50)
+    assert found.columns["sentence"].to_list()[-1].endswith("(held within 5 to 95)")
+    with pytest.raises(ConfigError, match="two shares"):
+        RECORDS.compute(rows, {**options, "outlier_quantiles": [0.9, 0.1]})
