@@ -114,6 +114,10 @@ def convert_records(
         plan = _unit_plan(counts, unit_table or UnitTable())
         found = _harmonised(temporary, n_shards, plan, implausible) if units == "harmonise" else None
         write_metadata(temporary, pl.concat(codes).unique(), scan.descriptions())
+        if (splits := getattr(scan, "splits", lambda: None)()) is not None and numbers is None:
+            splits.write_parquet(
+                temporary / "metadata" / "subject_splits.parquet", compression="zstd", statistics=False
+            )
         report = record_report(scan, spooled, adjusted, applied)
         identifiers = None if numbers is None else identifiers_path(out)
         result = Conversion(report, found, len(spooled.subjects), n_shards, identifiers)

@@ -62,7 +62,7 @@ class MedsScan:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._base = path if path.is_dir() else path.parent
-        self._files = _data_files(path)
+        self._files = data_files(path)
         self.left_out: list[LeftOutFile] = []
         self.adjusted: dict[str, int] = {}
 
@@ -70,7 +70,7 @@ class MedsScan:
         """Yield the rows of every file that holds events."""
         read = 0
         for file in self._files:
-            columns = _schema(file)
+            columns = column_names(file)
             name = file.relative_to(self._base).as_posix()
             if left := _not_events(file, columns, name):
                 self.left_out.append(LeftOutFile(*left))
@@ -82,9 +82,16 @@ class MedsScan:
             hint = "MEDS events: " + ", ".join(REQUIRED)
             raise FormatError(f"{first.file} is {first.reason}", where=str(self._path), hint=hint)
 
+    def splits(self) -> pl.DataFrame | None:
+        """Return subject_id and split of the dataset's ``metadata/subject_splits.parquet``, None where it has none."""
+        from genomix.io.label_tables import read_splits
+
+        file = self._base / "metadata" / "subject_splits.parquet"
+        return read_splits(file) if file.is_file() else None
+
     def descriptions(self) -> pl.DataFrame:
         """Return code and description, one row for each described code."""
-        return _descriptions(self._base)
+        return read_descriptions(self._base)
 
 
 def _file_parts(file: Path, name: str, columns: list[str]) -> Iterator[RawRows]:
@@ -103,7 +110,7 @@ def _file_parts(file: Path, name: str, columns: list[str]) -> Iterator[RawRows]:
                 yield _raw_rows(frame.rename(renamed).with_columns(plain), name, first)
                 first += frame.height
     except (pa.ArrowInvalid, OSError) as error:
-        raise _not_parquet(file) from error
+        raise not_parquet(file) from error
 
 
 def _raw_rows(frame: pl.DataFrame, name: str, first_row: int) -> RawRows:
@@ -138,13 +145,13 @@ def read_meds(path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) ->
     ------
     InputNotFoundError: nothing to read there. FormatError: a broken file, or no file that holds events.
     """
-    files = _data_files(path)
+    files = data_files(path)
     base = path if path.is_dir() else path.parent
     frames: list[pl.DataFrame] = []
     left_out: list[LeftOut] = []
     for file in files:
         name = file.relative_to(base).as_posix()
-        columns = _schema(file)
+        columns = column_names(file)
         if left := _not_events(file, columns, name):
             left_out.append(left)
             continue
@@ -157,7 +164,11 @@ def read_meds(path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) ->
     raw = _concat(frames, path)
     try:
         return to_events(
-            raw, source_format="meds", availability=availability, left_out=left_out, descriptions=_descriptions(base)
+            raw,
+            source_format="meds",
+            availability=availability,
+            left_out=left_out,
+            descriptions=read_descriptions(base),
         )
     except FormatError as error:
         raise FormatError(error.what, where=str(path), hint=error.hint) from error
@@ -234,7 +245,8 @@ def _arrow_type(name: str, dtype: object) -> object:
     return pa.large_string() if name == "text_value" else pa.string()
 
 
-def _data_files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
+    """Return the Parquet files below ``data``, or below the folder where there is none, in order of their names."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -246,16 +258,17 @@ def _data_files(path: Path) -> list[Path]:
     return files
 
 
-def _schema(file: Path) -> list[str]:
+def column_names(file: Path) -> list[str]:
+    """Return the columns of a Parquet file."""
     try:
         return list(pl.read_parquet_schema(file))
     except OSError as error:
         raise InputNotFoundError(f"cannot read {file.name}: {error.strerror}", where=str(file)) from error
     except pl.exceptions.PolarsError as error:
-        raise _not_parquet(file) from error
+        raise not_parquet(file) from error
 
 
-def _not_parquet(file: Path) -> FormatError:
+def not_parquet(file: Path) -> FormatError:
     """Return what is wrong with a file that cannot be read: a Parquet file begins and ends with the same four bytes."""
     hint = "copy or export it again and compare checksums"
     with file.open("rb") as stream:
@@ -278,7 +291,7 @@ def _read_events(file: Path, columns: list[str]) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(file, columns=wanted, hive_partitioning=False).rename(renamed)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _not_parquet(file) from error
+        raise not_parquet(file) from error
     return frame.with_columns(pl.col(c).cast(pl.String) for c, t in frame.schema.items() if t == pl.Categorical)
 
 
@@ -291,11 +304,12 @@ def _concat(frames: list[pl.DataFrame], path: Path) -> pl.DataFrame:
         raise FormatError(f"files under {path.name} give one column different types", where=str(path)) from error
 
 
-def _descriptions(base: Path) -> pl.DataFrame:
+def read_descriptions(base: Path) -> pl.DataFrame:
+    """Return code and description from a dataset's ``metadata/codes.parquet``; empty where there is none."""
     file = base / "metadata" / "codes.parquet"
     if not file.is_file():
         return empty_descriptions()
-    columns = _schema(file)
+    columns = column_names(file)
     if "code" not in columns or "description" not in columns:
         return empty_descriptions()
     frame = pl.read_parquet(file, columns=["code", "description"]).select(pl.all().cast(pl.String))

@@ -46,6 +46,27 @@ COLUMNS = FrameSchema(
     key=("name",),
 )  # fmt: skip
 
+SET_INDEX = FrameSchema(
+    "feature set index",
+    (
+        Column("row", pl.Int64, "0-based row"),
+        Column("subject_id", pl.Int64, "the person"),
+        Column("prediction_time", TIME, "last usable moment", nullable=True),
+        Column("label", pl.Float64, "what is to be predicted", nullable=True),
+    ),
+    key=("row",),
+    extra_allowed=True,
+)
+SET_COLUMNS = FrameSchema(
+    "feature set columns",
+    (
+        *COLUMNS.columns,
+        Column("storage", pl.String, "dense | sparse"),
+        Column("absent", pl.Float64, "value of an entry that sparse.npz does not hold; null: missing", nullable=True),
+    ),
+    key=("name",),
+)
+
 PREDICTIONS = FrameSchema(
     "predictions",
     (

@@ -1,0 +1,198 @@
+"""A feature set: a folder of rows and columns, dense for the few and CSR for the many.
+
+* ``index.parquet``: row, subject_id, prediction_time, label and whatever else the labels said (split, weight, ...);
+* ``dense.parquet``: the columns whose ``storage`` is ``dense``;
+* ``sparse.npz``: the others, as :func:`scipy.sparse.load_npz` reads it. An entry that is not there is the column's
+  ``absent`` value, 0 for counts and missing for the rest. (XGBoost takes what is not there for missing, which splits
+  as well; scikit-learn takes it for 0, which is wrong for values and times. :meth:`FeatureSet.block` fills it in.)
+* ``columns.parquet``: one row per column, in order: the dictionary (schema COLUMNS) with storage and absent;
+* ``certificate.parquet`` where leakage was checked, ``learned.json``: what was learned, from which rows, and counts;
+* ``manifest.json``: how it was made, and the SHA-256 of every file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from genomix.errors import FormatError, InputNotFoundError
+from genomix.features.matrix import FeatureBlock, Float32Array, RowArray
+from genomix.provenance import read_json
+from genomix.schemas.features import COLUMNS, SET_COLUMNS, SET_INDEX
+
+PARTS = ("index.parquet", "dense.parquet", "sparse.npz", "columns.parquet", "learned.json")
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """An opened feature set."""
+
+    folder: Path
+    index: pl.DataFrame
+    columns: pl.DataFrame
+
+    @property
+    def learned(self) -> Mapping[str, Any]:
+        """What was learned, from which rows, with counts."""
+        found: Mapping[str, Any] = read_json(self.folder / "learned.json")
+        return found
+
+    def sparse(self) -> Any:
+        """Return the sparse columns as ``scipy.sparse.csr_array`` (rows × sparse columns), absent entries not held."""
+        import scipy.sparse
+
+        path = self.folder / "sparse.npz"
+        try:
+            matrix = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise FormatError("sparse.npz is damaged", where=str(path), hint="make the feature set again") from error
+        wanted = (self.index.height, self.columns.filter(pl.col("storage") == "sparse").height)
+        if matrix.shape != wanted:
+            raise FormatError(f"sparse.npz is {matrix.shape}, not {wanted}", where=str(path))
+        return matrix
+
+    def block(self, names: Sequence[str] | None = None, rows: RowArray | None = None) -> FeatureBlock:
+        """Return columns (all by default, in their order) as dense float32 with absent entries filled in.
+
+        Raises
+        ------
+        FormatError: an unknown column, or a damaged file.
+        """
+        position = {name: i for i, name in enumerate(self.columns["name"].to_list())}
+        unknown = [n for n in names or () if n not in position]
+        if unknown:
+            raise FormatError(f"no column {unknown[0]!r}", where=str(self.folder / "columns.parquet"))
+        chosen = self.columns if names is None else self.columns[[position[n] for n in names]]
+        n_rows = self.index.height if rows is None else len(rows)
+        values = np.full((n_rows, chosen.height), np.nan, dtype=np.float32)
+        dense = chosen["storage"].to_numpy() == "dense"
+        if dense.any():
+            table = pl.read_parquet(self.folder / "dense.parquet", columns=chosen["name"].to_numpy()[dense].tolist())
+            values[:, dense] = (table if rows is None else table[rows]).to_numpy()
+        if not dense.all():
+            self._fill_sparse(values, chosen, np.flatnonzero(~dense), rows)
+        return FeatureBlock(values, COLUMNS.validate(chosen.select(COLUMNS.names)))
+
+    def _fill_sparse(
+        self, values: Float32Array, chosen: pl.DataFrame, at: npt.NDArray[np.int64], rows: RowArray | None
+    ) -> None:
+        held = self.columns.filter(pl.col("storage") == "sparse")["name"].to_list()
+        place = {name: i for i, name in enumerate(held)}
+        names = chosen["name"].to_list()
+        matrix = self.sparse()
+        part = (matrix if rows is None else matrix[rows]).tocsc()
+        absent = chosen["absent"].fill_null(float("nan")).to_numpy()
+        for i in at.tolist():
+            column = place[names[i]]
+            begin, end = part.indptr[column], part.indptr[column + 1]
+            values[:, i] = absent[i]
+            values[part.indices[begin:end], i] = part.data[begin:end]
+
+
+def open_feature_set(folder: Path) -> FeatureSet:
+    """Open a feature set.
+
+    Raises
+    ------
+    InputNotFoundError: no such folder, or a file of it is not there. FormatError: a damaged index or dictionary.
+    """
+    for name in PARTS:
+        if not (folder / name).is_file():
+            raise InputNotFoundError(
+                f"{folder.name} is no feature set: there is no {name}", where=str(folder),
+                hint="genomix ehr features makes one",
+            )  # fmt: skip
+    try:
+        index, columns = (pl.read_parquet(folder / name) for name in ("index.parquet", "columns.parquet"))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise FormatError("a file of the feature set is damaged", where=str(folder)) from error
+    return FeatureSet(
+        folder,
+        SET_INDEX.validate(index, where=str(folder / "index.parquet")),
+        SET_COLUMNS.validate(columns, where=str(folder / "columns.parquet")),
+    )
+
+
+def write_dense(folder: Path, names: Sequence[str], values: Float32Array) -> None:
+    """Write ``dense.parquet``; without a column it holds the row numbers alone."""
+    frame = pl.DataFrame({name: pl.Series(values[:, i]) for i, name in enumerate(names)})
+    if not names:
+        frame = pl.DataFrame({"_row": pl.Series(np.arange(len(values), dtype=np.int64))})
+    frame.write_parquet(folder / "dense.parquet", compression="zstd", statistics=False)
+
+
+class SparseWriter:
+    """Writes ``sparse.npz`` of any size in bounded memory: rows come in any order, their sizes are known before.
+
+    Entries of a row are written to its place in two scratch files, which :meth:`finish` copies into the archive.
+    """
+
+    def __init__(self, scratch: Path, sizes: npt.NDArray[np.int64], n_columns: int) -> None:
+        self._indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._shape = (len(sizes), n_columns)
+        self._paths = [scratch / "indices.raw", scratch / "data.raw"]
+        total = int(self._indptr[-1])
+        for path in self._paths:
+            with path.open("wb") as made:
+                made.truncate(4 * total)
+        self._files = [path.open("r+b") for path in self._paths]
+
+    def write(
+        self, rows: RowArray, sizes: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], data: Float32Array
+    ) -> None:
+        """Write all entries of some rows, one row after the other as in ``rows`` (ascending)."""
+        from_here = np.concatenate([[0], np.cumsum(sizes)])
+        runs = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        for a, b in zip(runs, [*runs[1:], len(rows)], strict=True):
+            begin, end = from_here[a], from_here[b]
+            for file, values in zip(self._files, (indices, data), strict=True):
+                file.seek(4 * int(self._indptr[rows[a]]))
+                file.write(values[begin:end].tobytes())
+
+    def finish(self, target: Path) -> None:
+        """Write the archive; its bytes depend on the matrix only."""
+        for file in self._files:
+            file.close()
+        total = int(self._indptr[-1])
+        narrow = total < np.iinfo(np.int32).max
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            _add_file(archive, "indices", self._paths[0], np.dtype(np.int32), total)
+            _add_array(archive, "indptr", self._indptr.astype(np.int32) if narrow else self._indptr)
+            _add_array(archive, "format", np.array(b"csr"))
+            _add_array(archive, "shape", np.array(self._shape, dtype=np.int64))
+            _add_file(archive, "data", self._paths[1], np.dtype(np.float32), total)
+        for path in self._paths:
+            path.unlink()
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Return the header of a version 1.0 .npy file (https://numpy.org/doc/stable/reference/generated/numpy.lib.format)."""
+    words = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    room = -(10 + len(words) + 1) % 64
+    text = words.encode("latin1") + b" " * room + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    member.external_attr = 0o600 << 16
+    return member
+
+
+def _add_array(archive: zipfile.ZipFile, name: str, values: npt.NDArray[Any]) -> None:
+    archive.writestr(_member(name), _header(values.shape, values.dtype) + values.tobytes())
+
+
+def _add_file(archive: zipfile.ZipFile, name: str, path: Path, dtype: np.dtype[Any], n: int) -> None:
+    with path.open("rb") as source, archive.open(_member(name), "w", force_zip64=True) as sink:
+        sink.write(_header((n,), dtype))
+        shutil.copyfileobj(source, sink, 1 << 22)
