@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +25,9 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from benchmarks.processes import OPENBLAS, best, genomix, run  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "results" / "variants.json"
-OPENBLAS = Path("/usr/lib/x86_64-linux-gnu/openblas-pthread")
 TIMES = 10
 EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 CYVCF2 = """
@@ -76,49 +74,6 @@ def qc():
     found = variant_qc(store); sample_qc(store)
 print(spent(lambda: open_store(Path(sys.argv[1]))), spent(qc), spent(lambda: sum_scores(store, [match], compiled=True)))
 """
-
-
-class Usage(NamedTuple):
-    """What one process cost."""
-
-    cpu_seconds: float
-    seconds: float
-    peak_mib: float
-    output: str
-
-
-def run(command: Sequence[str | Path], *, openblas: bool = False) -> Usage:
-    """Run a command in a process of its own."""
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
-    if openblas and OPENBLAS.is_dir():
-        environment |= {"LD_LIBRARY_PATH": str(OPENBLAS)}
-    begun = time.monotonic()
-    child = subprocess.Popen(
-        [str(c) for c in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        cwd=ROOT,
-        text=True,
-    )
-    assert child.stdout is not None
-    output = child.stdout.read()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{command[0]} ended with {child.returncode}:\n{output[-2000:]}")
-    return Usage(used.ru_utime + used.ru_stime, time.monotonic() - begun, used.ru_maxrss / 1024, output)
-
-
-def best(command: Sequence[str | Path], *, repeats: int, openblas: bool = False) -> Usage:
-    """Run a command several times and return the cheapest."""
-    return min((run(command, openblas=openblas) for _ in range(repeats)), key=lambda u: u.cpu_seconds)
-
-
-def genomix(*arguments: str | Path) -> list[str | Path]:
-    """Return the command line of a genomix command in this checkout."""
-    return [sys.executable, "-c", "import sys; from genomix_cli.app import main; sys.exit(main())", *arguments]
 
 
 # Inputs

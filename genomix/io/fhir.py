@@ -30,6 +30,8 @@ from genomix.io.record_conversion import ScannedFormat
 from genomix.io.record_rows import LeftOutFile, RawRows, descriptions_of
 
 LINES_PER_PART = 20_000
+RESOURCES_PER_PART = 5_000
+"""Resources that become events together at least, of as many bundles as it takes."""
 NO_VIEW = "no view for this resource type"
 NO_RESOURCE = "entry of a bundle without a resource"
 MANIFEST = "the manifest of a bulk export"
@@ -110,6 +112,7 @@ class FhirScan:
         self._views = views
         self._lines_per_part = lines_per_part
         self._files = _files(path)
+        self._numbers = {file: number for number, file in enumerate(self._files, start=1)}
         self._descriptions: dict[str, str] = {}
         self._patients: set[str] = set()
         if not path.exists():
@@ -128,11 +131,12 @@ class FhirScan:
         """
         medications = self._medications() if self._views.resolves else {}
         others: Counter[str] = Counter()
+        chunk = self._chunk()
         for file in self._files:
             name = self._shown(file)
             first: Counter[str] = Counter()
             for documents in self._chunks(file):
-                chunk = Chunk(self._views, first, self.adjusted, self._descriptions, self._patients)
+                chunk.begin(name, first)
                 for document in documents:
                     others[""] += document.empty
                     context = Context(local=document.local, medications=medications)
@@ -141,15 +145,21 @@ class FhirScan:
                             chunk.add(resource, context, url)
                         else:
                             others[resource["resourceType"]] += 1
-                yield from chunk.rows(name)
+                if chunk.size >= min(RESOURCES_PER_PART, self._lines_per_part):
+                    yield from chunk.rows()
+                    chunk = self._chunk()
+        yield from chunk.rows()
         empty = others.pop("", 0)
         self.left_out += [LeftOutFile(type_, rows, NO_VIEW) for type_, rows in sorted(others.items())]
         if empty:
             self.left_out.append(LeftOutFile("Bundle", empty, NO_RESOURCE))
 
+    def _chunk(self) -> Chunk:
+        return Chunk(self._views, self.adjusted, self._descriptions, self._patients)
+
     def _shown(self, file: Path) -> str:
         """Return a file's number in the order of names: a bundle's name is often its person's."""
-        return f"file {self._files.index(file) + 1} of {len(self._files)}"
+        return f"file {self._numbers[file]} of {len(self._files)}"
 
     def descriptions(self) -> pl.DataFrame:
         """Return code and description: the display of the coding, or the text of the concept."""

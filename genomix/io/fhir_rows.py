@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import polars as pl
@@ -49,31 +49,41 @@ _ZONE = r"^\d{4}-\d{2}-\d{2}[ Tt].*(?:[Zz]|[+-]\d{2}:?\d{2})$"
 
 
 class Chunk:
-    """Resources of one file that become events together; :meth:`rows` ends it.
+    """Resources that become events together; :meth:`begin` says which file they come from, :meth:`rows` ends it.
 
     Parameters
     ----------
-    views: what to read. first: resource type → resources of it that were read from the file before.
+    views: what to read.
     adjusted, descriptions, patients: what the whole source gathers: counts by reason, code → meaning, ids of Patients.
     """
 
     def __init__(
         self,
         views: Views,
-        first: Counter[str],
         adjusted: dict[str, int],
         descriptions: dict[str, str],
         patients: set[str],
     ) -> None:
         self._views = views
-        self._first = first
         self._adjusted = adjusted
         self._descriptions = descriptions
         self._patients = patients
         self._size: Counter[str] = Counter()
+        self._file = ""
+        self._before: Counter[str] = Counter()
+        self._starts: defaultdict[str, list[tuple[int, str, int]]] = defaultdict(list)
         self._events: list[tuple[Any, ...]] = []
         self._dropped: list[tuple[str, int, str, str | None, str | None]] = []
         self._notes: list[tuple[str, int, str]] = []
+
+    @property
+    def size(self) -> int:
+        """How many resources were taken."""
+        return self._size.total()
+
+    def begin(self, file: str, before: Counter[str]) -> None:
+        """Say that what is added now comes from ``file``; before: resources by type read from it, kept up to date."""
+        self._file, self._before = file, before
 
     def add(self, resource: Resource, context: Context, url: str | None) -> None:
         """Take a resource whose type has a view; ``url`` is its fullUrl in a bundle."""
@@ -81,6 +91,10 @@ class Chunk:
         view = self._views.views[table]
         row = self._size[table]
         self._size[table] += 1
+        self._before[table] += 1
+        starts = self._starts[table]
+        if not starts or starts[-1][1] != self._file:
+            starts.append((row, self._file, self._before[table]))
         context.root = resource
         subject, reason, field, value = self._subject(view, resource, context, url)
         if reason is not None:
@@ -161,7 +175,7 @@ class Chunk:
                     return found
         return Coded(None, None)
 
-    def rows(self, file: str) -> list[RawRows]:
+    def rows(self) -> list[RawRows]:
         """Return one part per resource type, and count what was changed in the rows that are kept."""
         if not self._size:
             return []
@@ -184,8 +198,8 @@ class Chunk:
         for table, size in sorted(self._size.items()):
             made = kept.get(table, good.clear()).select(list(RAW))
             out = gone.get(table, dropped.clear()).drop("table").sort("source_row")
-            parts.append(RawRows(table, file, self._first[table] + 1, size, made, out))
-        self._first.update(self._size)
+            starts = tuple(self._starts[table])
+            parts.append(RawRows(table, *starts[0][1:], size, made, out, starts))
         return parts
 
     def _count(self, good: pl.DataFrame, lost: int) -> None:

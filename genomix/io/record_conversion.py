@@ -28,6 +28,8 @@ from genomix.provenance import scratch_errors
 from genomix.schemas.events import EVENTS
 
 EVENTS_PER_SHARD = 4_000_000
+EVENTS_PER_WRITE = 50_000
+"""Events that are handled at once at least: many small files would otherwise cost a fixed price each."""
 SAMPLES_PER_REASON = 5
 _INTEGER = r"^(?:0|-?[1-9]\d*)$"
 
@@ -100,18 +102,31 @@ def spool_source(
     midnights: list[pl.DataFrame] = []
     subjects: list[pl.Series] = []
     rows = 0
+    waiting: list[pl.DataFrame] = []
+    n_waiting = 0
     with scratch_errors(folder), ExitStack() as stack:
         writers = _Buckets(folder, n_buckets, stack)
+
+        def write_waiting() -> None:
+            if waiting:
+                raw = pl.concat(waiting)
+                midnights.append(count_midnights(raw.filter(pl.col("time_precision").is_null()), rules))
+                subjects.append(raw["subject_id"].unique())
+                writers.write(raw)
+                waiting.clear()
+
         for part in scan.parts():
             _account(part, tables[part.table], samples)
             rows += part.n_rows
             if part.events.height:
-                raw = _with_table(part)
-                midnights.append(count_midnights(raw.filter(pl.col("time_precision").is_null()), rules))
-                subjects.append(raw["subject_id"].unique())
-                writers.write(raw)
+                waiting.append(_with_table(part))
+                n_waiting += part.events.height
+                if n_waiting >= EVENTS_PER_WRITE:
+                    write_waiting()
+                    n_waiting = 0
             if progress is not None:
                 progress(part.table, rows)
+        write_waiting()
     n_events = sum(t.events for t in tables.values())
     if not n_events:
         reasons = Counter[str]()
@@ -148,7 +163,7 @@ def _account(part: RawRows, table: TableAccount, samples: dict[tuple[str, str], 
             rows = part.dropped.filter(pl.col("reason") == reason).head(room)
             for row, _, blamed, value in rows.iter_rows():
                 shown = None if value is None else value[:40]
-                held.append(DroppedRow(part.file, part.first_row + row, reason, blamed, shown))
+                held.append(DroppedRow(*part.place(row), reason, blamed, shown))
 
 
 def _added(parts: list[pl.DataFrame]) -> pl.DataFrame:

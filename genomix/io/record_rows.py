@@ -6,6 +6,7 @@ holds more rows than the reader was asked for, so memory does not grow with the 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class RawRows(NamedTuple):
     first_row: 1-based number of the first row in its file (a header line does not count).
     n_rows: rows of the source that this part covers.
     events: columns ``RAW``; dropped: columns ``DROPPED``.
+    starts: where rows of several files begin in this part: (row of the part, file, its number in the file); then
+        ``file`` and ``first_row`` are those of the first.
     """
 
     table: str
@@ -61,6 +64,14 @@ class RawRows(NamedTuple):
     n_rows: int
     events: pl.DataFrame
     dropped: pl.DataFrame
+    starts: tuple[tuple[int, str, int], ...] = ()
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the file of a row of this part, and the row's 1-based number in it."""
+        if not self.starts:
+            return self.file, self.first_row + row
+        begin, file, number = self.starts[bisect_right(self.starts, row, key=lambda start: start[0]) - 1]
+        return file, number + row - begin
 
 
 class LeftOutFile(NamedTuple):

@@ -252,3 +252,20 @@ def test_what_is_recognised(tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputNotFoundError):
             RECORD_FORMAT.scan(absent)
+
+
+def test_a_dropped_row_is_told_by_its_own_file_where_bundles_are_read_together(tmp_path: Path) -> None:
+    fine, bad = observation(valueInteger=1), observation(status="cancelled")
+    for name, resources in (
+        ("a", [fine, fine]),
+        ("b", [bad]),
+        ("c", [fine, {"resourceType": "Patient", "id": "alice"}, bad]),
+    ):
+        (tmp_path / f"{name}.json").write_text(bundle(*({"resource": r} for r in resources), kind="collection"))
+    parts = {p.table: p for p in FhirScan(tmp_path, shipped_views()).parts()}
+    told = parts["Observation"]
+    assert told.n_rows == 5
+    rows = told.dropped["source_row"].to_list()
+    assert [told.place(row) for row in rows] == [("file 2 of 3", 1), ("file 3 of 3", 2)]
+    assert told.place(0) == ("file 1 of 3", 1)
+    assert parts["Patient"].place(0) == ("file 3 of 3", 1)
