@@ -43,6 +43,8 @@ LABELS = {
     "source_tables": "Source tables, and what became of their rows", "rows_with_events": "Rows that became events",
     "source_rows_without_an_event": "Rows of the source that gave no event, and why",
     "codes_with_several_units": "Units of codes with several", "most_frequent_codes": "Most frequent codes",
+    "quantiles_of_values": "Quantiles of the values that most people have", "p5": "5th percentile",
+    "p25": "Lower quartile", "p50": "Median", "p75": "Upper quartile", "p95": "95th percentile", "n_people": "People",
 }  # fmt: skip
 _NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")
 _HIDDEN = ("longest_record_years",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genomix.ehr.quality import describe
+from genomix.ehr.quality import describe, value_quantiles
 from genomix.ehr.unit_table import UnitTable, read_unit_table
 from genomix.ehr.units import apply_units, count_units, plan_units
 from genomix.io.availability import DEFAULT_RULES, read_rules
@@ -45,7 +45,9 @@ def run(context: StageContext) -> dict[str, Any]:
     write_meds(events, context.out / "records", descriptions=records.descriptions)
     write_json(context.out / "conversion.json", {"records": records.report.as_json(), "units": units.as_json()})
     context.progress(0.8, "quality")
-    write_json(context.out / "quality.json", describe(records.events))
+    write_json(
+        context.out / "quality.json", {**describe(records.events), "quantiles_of_values": value_quantiles(events)}
+    )
     return {"rows_read": records.report.rows_read, "events": events.height}
 
 
