@@ -31,6 +31,8 @@ LABELS = {
     "n_static": "Records without a date", "n_codes": "Different codes",
     "median_record_years": "Length of a record, median, years",
     "median_events_per_subject": "Records per person, median", "period": "Period covered",
+    "median_longest_gap_days": "Longest time without a record, median over people, days",
+    "share_of_people_with_a_gap_over_a_year": "People without any record for over a year in between",
     "share_date_only": "Records with a date but no time of day",
     "share_known_later_than_stamped": "Records known only later than their stamp",
     "share_without_availability": "Records whose availability time is not known",
