@@ -311,18 +311,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of a conversion's large input")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", nargs="*", default=[s.name for s in SIZES])
+    parser.add_argument(
+        "--only", choices=("features", "conversion"), help="measure one part; the other stays as it was"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
     chosen = [s for s in SIZES if s.name in given.sizes]
     make_generated(given.generator, given.work, chosen)
-    results = {
+    results: dict[str, Any] = {
         "command": "python benchmarks/ehr.py",
         "machine": machine(),
         "versions": versions(),
-        "features": features(given.work, chosen, given.repeats),
-        "conversion": conversions(given.data, given.work, given.rows),
     }
+    before = json.loads(given.out.read_text()) if given.only else {}
+    for part, measure in (
+        ("features", lambda: features(given.work, chosen, given.repeats)),
+        ("conversion", lambda: conversions(given.data, given.work, given.rows)),
+    ):
+        results[part] = before[part] if given.only not in (None, part) else measure()
     text = json.dumps(results, indent=1, sort_keys=True) + "\n"
     given.out.write_text(text)
     print(text)

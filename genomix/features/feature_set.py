@@ -12,13 +12,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,56 +130,76 @@ def write_dense(folder: Path, names: Sequence[str], values: Float32Array) -> Non
     frame.write_parquet(folder / "dense.parquet", compression="zstd", statistics=False)
 
 
-class SparseWriter:
-    """Writes ``sparse.npz`` of any size in bounded memory: rows come in any order, their sizes are known before.
+VALUES_PER_BLOCK = 4_000_000
 
-    Entries of a row are written to its place in two scratch files, which :meth:`finish` copies into the archive.
+
+class SparseWriter:
+    """Writes ``sparse.npz`` of any size in bounded memory: parts of the rows come in any order.
+
+    Parts wait in scratch files; :meth:`finish` puts them together, some rows at a time, straight into the archive.
     """
 
-    def __init__(self, scratch: Path, sizes: npt.NDArray[np.int64], n_columns: int) -> None:
-        self._indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._shape = (len(sizes), n_columns)
-        self._paths = [scratch / "indices.raw", scratch / "data.raw"]
-        total = int(self._indptr[-1])
-        for path in self._paths:
-            with path.open("wb") as made:
-                made.truncate(4 * total)
-        self._files = [path.open("r+b", buffering=0) for path in self._paths]
+    def __init__(self, scratch: Path, n_rows: int, n_columns: int) -> None:
+        self._scratch = scratch
+        self._sizes = np.zeros(n_rows, dtype=np.int64)
+        self._n_columns = n_columns
+        self._parts: list[tuple[RowArray, npt.NDArray[np.int64]]] = []
 
-    def write(
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """How many values each row holds so far."""
+        return self._sizes
+
+    def add(
         self, rows: RowArray, sizes: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], data: Float32Array
     ) -> None:
-        """Write all entries of some rows, one row after the other as in ``rows`` (ascending)."""
-        from_here = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        contents = [memoryview(values.tobytes()) for values in (indices, data)]
-        runs = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
-        for a, b in zip(runs, [*runs[1:], len(rows)], strict=True):
-            begin, end = from_here[a], from_here[b]
-            offset = 4 * int(self._indptr[rows[a]])
-            for file, content in zip(self._files, contents, strict=True):
-                _write_at(file, content[4 * begin : 4 * end], offset)
+        """Take all values of some rows (ascending), one row after the other."""
+        for kind, values in (("indices", indices), ("data", data)):
+            values.tofile(self._path(kind, len(self._parts)))
+        self._sizes[rows] = sizes
+        self._parts.append((rows, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)))
 
     def finish(self, target: Path) -> None:
         """Write the archive; its bytes depend on the matrix only."""
-        for file in self._files:
-            file.close()
-        total = int(self._indptr[-1])
-        narrow = total < np.iinfo(np.int32).max
+        indptr = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
+        shape = (len(self._sizes), self._n_columns)
+        narrow = int(indptr[-1]) < np.iinfo(np.int32).max
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            _add_file(archive, "indices", self._paths[0], np.dtype(np.int32), total)
-            _add_array(archive, "indptr", self._indptr.astype(np.int32) if narrow else self._indptr)
+            self._add(archive, "indices", np.dtype(np.int32), indptr)
+            _add_array(archive, "indptr", indptr.astype(np.int32) if narrow else indptr)
             _add_array(archive, "format", np.array(b"csr"))
-            _add_array(archive, "shape", np.array(self._shape, dtype=np.int64))
-            _add_file(archive, "data", self._paths[1], np.dtype(np.float32), total)
-        for path in self._paths:
-            path.unlink()
+            _add_array(archive, "shape", np.array(shape, dtype=np.int64))
+            self._add(archive, "data", np.dtype(np.float32), indptr)
+        for number in range(len(self._parts)):
+            for kind in ("indices", "data"):
+                self._path(kind, number).unlink()
 
+    def _path(self, kind: str, number: int) -> Path:
+        return self._scratch / f"{kind}-{number}.raw"
 
-def _write_at(file: FileIO, content: memoryview, offset: int) -> None:
-    """Write all of it at a place; one call may write a part."""
-    while len(content):
-        written = os.pwrite(file.fileno(), content, offset)
-        content, offset = content[written:], offset + written
+    def _add(self, archive: zipfile.ZipFile, kind: str, dtype: np.dtype[Any], indptr: npt.NDArray[np.int64]) -> None:
+        with archive.open(_member(kind), "w", force_zip64=True) as sink:
+            sink.write(_header((int(indptr[-1]),), dtype))
+            for block in self._blocks(kind, indptr):
+                sink.write(block.tobytes())
+
+    def _blocks(self, kind: str, indptr: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.uint32]]:
+        """Yield the values of consecutive rows, about ``VALUES_PER_BLOCK`` at a time."""
+        from genomix.features import record_kernels as kernels
+
+        edges = [0]
+        while edges[-1] < len(self._sizes):
+            limit = indptr[edges[-1]] + VALUES_PER_BLOCK
+            edges.append(max(int(np.searchsorted(indptr, limit, side="right")) - 1, edges[-1] + 1))
+        for a, b in pairwise(edges):
+            out = np.empty(int(indptr[b] - indptr[a]), dtype=np.uint32)
+            for number, (rows, offsets) in enumerate(self._parts):
+                first, last = np.searchsorted(rows, (a, b)).tolist()
+                if first < last:
+                    begin, n = int(offsets[first]), int(offsets[last] - offsets[first])
+                    held = np.fromfile(self._path(kind, number), dtype=np.uint32, count=n, offset=4 * begin)
+                    kernels.put_rows(rows[first:last], offsets[first : last + 1] - begin, held, indptr, a, out)
+            yield out
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
@@ -200,9 +218,3 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _add_array(archive: zipfile.ZipFile, name: str, values: npt.NDArray[Any]) -> None:
     archive.writestr(_member(name), _header(values.shape, values.dtype) + values.tobytes())
-
-
-def _add_file(archive: zipfile.ZipFile, name: str, path: Path, dtype: np.dtype[Any], n: int) -> None:
-    with path.open("rb") as source, archive.open(_member(name), "w", force_zip64=True) as sink:
-        sink.write(_header((n,), dtype))
-        shutil.copyfileobj(source, sink, 1 << 22)

@@ -48,31 +48,21 @@ def column_figures(
 
 
 @_kernel
-def row_sizes(
-    row: npt.NDArray[np.int64], code: npt.NDArray[np.int32], window: npt.NDArray[np.int32],
-    values: npt.NDArray[np.float32], place: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Add to ``sizes`` how many values of each row have a place (codes, windows, aggregations; -1 for none)."""
-    for e in range(len(row)):
-        for a in range(values.shape[0]):
-            v = values[a, e]
-            if place[code[e], window[e], a] >= 0 and v == v:
-                sizes[row[e]] += 1
-
-
-@_kernel
 def fill_rows(
     row: npt.NDArray[np.int64], code: npt.NDArray[np.int32], window: npt.NDArray[np.int32],
     values: npt.NDArray[np.float32], place: npt.NDArray[np.int32],
     static_row: npt.NDArray[np.int64], static_column: npt.NDArray[np.int32], static_value: npt.NDArray[np.float32],
-    rows: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], data: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], indices: npt.NDArray[np.int32],
+    data: npt.NDArray[np.float32],
 ) -> int:  # fmt: skip
     """Write the entries of ``rows`` (ascending) one after the other: dated ones, then static ones; return how many.
 
-    Entries and static entries are in the order of rows, and within a row of columns.
+    Values that have a place are written; ``sizes`` becomes how many each row has. Entries and static entries are in
+    the order of rows, and within a row of columns.
     """
     written, e, s = 0, 0, 0
-    for r in rows:
+    for k in range(len(rows)):
+        r, before = rows[k], written
         while e < len(row) and row[e] == r:
             for a in range(values.shape[0]):
                 column = place[code[e], window[e], a]
@@ -85,7 +75,21 @@ def fill_rows(
             indices[written], data[written] = static_column[s], static_value[s]
             written += 1
             s += 1
+        sizes[k] = written - before
     return written
+
+
+@_kernel
+def put_rows(
+    rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64], held: npt.NDArray[np.uint32],
+    indptr: npt.NDArray[np.int64], first: int, out: npt.NDArray[np.uint32],
+) -> None:  # fmt: skip
+    """Put rows, held one after the other at ``offsets``, into ``out``, which begins with row ``first``."""
+    for k in range(len(rows)):
+        to = indptr[rows[k]] - indptr[first]
+        for i in range(offsets[k], offsets[k + 1]):
+            out[to] = held[i]
+            to += 1
 
 
 @_kernel

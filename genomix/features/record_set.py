@@ -248,23 +248,15 @@ def _write(
 
     ranges = None if chosen.ranges is None else read_ranges(Path(chosen.ranges))
     columns = _choose(gathered, chosen, ranges, training, counted)
-    sizes = np.zeros(index.height, dtype=np.int64)
-    statics = []
+    writer = SparseWriter(scratch, index.height, columns.told.height)
     for path, names, static in gathered.spools:
-        entries, _ = _spooled(path, gathered.figures, names)
-        kernels.row_sizes(*entries[:4], columns.place, sizes)
-        placed = _placed_static(static, gathered.figures, columns.static_place)
-        np.add.at(sizes, placed[0], 1)
-        statics.append(placed)
-    writer = SparseWriter(scratch, sizes, columns.told.height)
-    for (path, names, _), placed in zip(gathered.spools, statics, strict=True):
         entries, rows = _spooled(path, gathered.figures, names)
-        total = int(sizes[rows].sum())
-        indices, data = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.float32)
-        written = kernels.fill_rows(*entries[:4], columns.place, *placed, rows, indices, data)
-        if written != total:
-            raise AssertionError(f"{written} values were written, not {total}")
-        writer.write(rows, sizes[rows], indices, data)
+        placed = _placed_static(static, gathered.figures, columns.static_place)
+        room = entries.values.size + len(placed[0])
+        indices, data = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.float32)
+        sizes = np.zeros(len(rows), dtype=np.int64)
+        n = kernels.fill_rows(*entries[:4], columns.place, *placed, rows, sizes, indices, data)
+        writer.add(rows, sizes, indices[:n], data[:n])
         path.unlink()
     writer.finish(folder / "sparse.npz")
     dense = _demographic_columns(index)
@@ -277,11 +269,11 @@ def _write(
         "people_with_records": gathered.people,
         "rows": index.height,
         "people": index["subject_id"].n_unique(),
-        "rows_without_records": int((sizes == 0).sum()),
+        "rows_without_records": int((writer.sizes == 0).sum()),
         "training_rows": int(counted.sum()) if training is not None else 0,
         **columns.counts,
         "columns": told.height,
-        "values_held": int(sizes.sum()),
+        "values_held": int(writer.sizes.sum()),
     }
     learned = {"from_training_rows": training is not None, "min_subjects": chosen.min_subjects, "counts": counts}
     write_json(folder / "learned.json", learned)

@@ -76,7 +76,7 @@ def test_equals_the_family_in_memory(tmp_path: Path, more: dict[str, Any], seed:
     assert sparse.height > 3
 
 
-def test_shards_change_no_byte(tmp_path: Path) -> None:
+def test_shards_and_blocks_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events, index = world(3)
     mixed = events.filter(pl.col("subject_id") % 2 == 0), events.filter(pl.col("subject_id") % 2 == 1)
     sets = {
@@ -84,9 +84,11 @@ def test_shards_change_no_byte(tmp_path: Path) -> None:
         "turned": by_people(events, 7, 33)[::-1],
     }  # fmt: skip
     content = set()
-    for name, parts in sets.items():
-        found, _ = made(tmp_path, parts, index, name)
-        content.add(tuple(p.read_bytes() for p in sorted(found.folder.iterdir())))
+    for block in (4_000_000, 50, 1):
+        monkeypatch.setattr("genomix.features.feature_set.VALUES_PER_BLOCK", block)
+        for name, parts in sets.items():
+            found, _ = made(tmp_path, parts, index, f"{name}-{block}")
+            content.add(tuple(p.read_bytes() for p in sorted(found.folder.iterdir())))
     assert len(content) == 1
 
 
