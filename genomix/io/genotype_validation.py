@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from genomix.errors import FormatError
+from genomix.errors import ConfigError, FormatError
 from genomix.io.bgzf import inflated_chunks
 from genomix.io.contigs import check_positions, detect_build, normalise_contigs, resolve_build
 from genomix.io.genotype_format import (
@@ -28,7 +28,12 @@ _BCF_MAGIC = b"BCF"
 
 
 def validate_genotypes(
-    path: Path, *, max_findings: int = 5, threads: int = 1, progress: Progress | None = None
+    path: Path,
+    *,
+    max_findings: int = 5,
+    threads: int = 1,
+    sample_file: Path | None = None,
+    progress: Progress | None = None,
 ) -> ValidationReport:
     """Validate VCF text (also from standard input, ``-``), BCF, BGEN, PLINK 1 or PLINK 2.
 
@@ -36,19 +41,22 @@ def validate_genotypes(
     ----------
     path: a file, or a fileset's prefix.
     max_findings: how many findings of each rule the report keeps; all are counted.
-    threads: threads that may read the formats other than VCF text.
+    sample_file: the .sample of a BGEN. threads: threads that may read the formats other than VCF text.
     progress: called with the share of the input read (0 to 1) and the number of records.
 
     Raises
     ------
-    InputNotFoundError: when the input cannot be read.
+    InputNotFoundError: when the input cannot be read. ConfigError: a sample_file for another format than BGEN.
     """
-    if _is_vcf_text(path):
+    kind = "VCF" if _is_vcf_text(path) else find_format(path).name
+    if sample_file is not None and kind != "bgen":
+        raise ConfigError(f"--sample-file is for BGEN files, this is {kind}", hint="leave out --sample-file")
+    if kind == "VCF":
         return validate_vcf(path, max_findings=max_findings, progress=progress)
     log = FindingLog(max_findings)
-    report = ValidationReport(str(path), {"format": find_format(path).name})
+    report = ValidationReport(str(path), {"format": kind})
     try:
-        with open_genotypes(path, OpenOptions(threads=threads)) as source:
+        with open_genotypes(path, OpenOptions(threads=threads, sample_file=sample_file)) as source:
             report.facts |= _read(source, log, progress)
     except FormatError as error:
         report.failure = error

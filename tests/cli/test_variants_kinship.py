@@ -37,7 +37,9 @@ def test_pairs_and_groups(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert table.columns == RELATIVES.names
     assert table.filter(pl.col("group_size") > 1)["sample_id"].to_list() == ["s2", "s7", "s9"]
     assert table["unrelated"].sum() == 10
-    counts = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    counts = json.loads(told.out)
+    assert "warning: 300 variants are too few to tell relatives" in told.err
     assert (counts["samples"], counts["groups"], counts["largest_group"], counts["unrelated"]) == (12, 10, 3, 10)
 
 

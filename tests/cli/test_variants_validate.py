@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,20 @@ def test_bcf_is_read_in_full_and_a_cut_one_is_found(
     assert json.loads(out)["facts"]["records"] == 1
     path.write_bytes(path.read_bytes()[:-40])
     assert run(capsys, str(path))[0] == 5
+
+
+@pytest.mark.real_data
+def test_a_bgen_whose_sample_file_lies_elsewhere(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "x.bgen"
+    shutil.copy(real_data / "saige-extdata/input/genotype_100markers.bgen", source)
+    code, _, err = run(capsys, str(source))
+    assert code == 3
+    assert "name its .sample file" in err
+    names = tmp_path / "names.sample"
+    names.write_text("ID_1 ID_2 missing\n0 0 0\n" + "".join(f"s{i} s{i} 0\n" for i in range(10_000)))
+    code, out, _ = run(capsys, str(source), "--sample-file", str(names))
+    assert code == 0
+    assert "samples: 10,000" in out
+    assert run(capsys, written(tmp_path, GOOD), "--sample-file", str(names))[0] == 8

@@ -68,6 +68,7 @@ def kinship(
     from genomix.device import resolve_device
     from genomix.errors import ConfigError
     from genomix.io.score_tables import write_frame
+    from genomix.variants.assoc_relatives import MIN_VARIANTS
     from genomix.variants.kinship import DEGREES, kinship_pairs, named_pairs
     from genomix.variants.relatives import relatives_table
     from genomix_cli.console import print_json, say
@@ -88,6 +89,8 @@ def kinship(
             pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=min_kinship, xp=xp, progress=report)
         ids = store.samples["sample_id"]
     write_frame(out, named_pairs(pairs, ids))
+    if len(rows) < MIN_VARIANTS:
+        say(f"warning: {len(rows):,} variants are too few to tell relatives: {MIN_VARIANTS} or more do", quiet=quiet)
     counts = {"variants": len(rows), "samples": len(chosen), "pairs": pairs.height}
     counts |= {f"pairs_{name}_or_closer": int((pairs["kinship"] > cut).sum()) for name, cut in DEGREES.items()}
     if groups is not None:

@@ -43,6 +43,7 @@ def validate(
     context: typer.Context,
     source: InputArgument,
     max_findings: MaxFindingsOption = 5,
+    sample_file: Annotated[Path | None, typer.Option("--sample-file", help="The .sample file of a BGEN.")] = None,
     strict: StrictOption = False,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
@@ -58,7 +59,9 @@ def validate(
     from genomix_cli.progress import progress
 
     with progress("checking", "records", quiet=quiet) as report:
-        found = validate_genotypes(source, max_findings=max_findings, threads=threads, progress=report)
+        found = validate_genotypes(
+            source, max_findings=max_findings, threads=threads, sample_file=sample_file, progress=report
+        )
     _print(found, context.ensure_object(Settings), as_json=as_json, quiet=quiet)
     if found.failure is not None:
         raise found.failure
