@@ -23,6 +23,7 @@ from genomix.features.certificate_checks import (
     columns_that_encode,
     date_only_records,
     given_columns,
+    given_in_time,
     imputed_from_training,
     kin_disjoint,
     outcome_code_as_feature,
@@ -78,6 +79,7 @@ def certify(
         outcome_code_as_feature(matrix, outcome_codes, inputs.events, code_depth(options)),
         score_discovery(score_cohorts or {}),
         given_columns(matrix),
+        *([given_in_time(matrix)] if "source_row" in matrix.index.columns else []),
         stamps_at_source(inputs.events),
     ]
     return CERTIFICATE.validate(
