@@ -11,7 +11,7 @@ from genomix.report.findings import status_sentence
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words
 from genomix.report.numbers import group_thousands, people, plain
-from genomix.report.select import unit_word
+from genomix.report.select import is_table, unit_word
 
 TITLE = "Leakage certificate"
 ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out"}
@@ -64,6 +64,8 @@ def _split(inputs: ReportInputs) -> list[Block]:
     lines = [(LABELS.get(k, in_words(str(k).removeprefix("n_"))), _plain(v)) for k, v in others.items()]
     if lines:
         blocks.append(text_table("How the split was made", ("Item", "Value"), lines))
+    if is_table(inputs):
+        return blocks
     note = "0.177 and above: first-degree relatives; 0.088: second degree; 0.044: third degree (KING)."
     blocks.append(Note("Kinship coefficients", note))
     return blocks

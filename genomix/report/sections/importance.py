@@ -8,11 +8,11 @@ import polars as pl
 
 from genomix.report.blocks import Block, Cell, Column, Figure, Heading, Note, Section, SectionMaker, Table
 from genomix.report.charts import FloatArray, bar_chart
-from genomix.report.importance_rows import importance_by, leading_families
+from genomix.report.importance_rows import group_name, importance_by, leading_families
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import family_name
 from genomix.report.numbers import decimal, people, percent, plain
-from genomix.report.select import is_binary, mark, targets, unit_word
+from genomix.report.select import is_binary, is_table, mark, targets, unit_word
 from genomix.report.swarm import Cloud, Dependence, beeswarm, dependence, dependence_panels, micro_aggregate
 
 TITLE = "What drives the predictions"
@@ -32,7 +32,10 @@ def render(inputs: ReportInputs) -> Section:
             "contributions of one person are added up before their size is taken, so shares differ between the charts.",
         )
     ]
-    for level, head in (("family", "By kind of data"), ("group", "By code, score or gene"), ("feature", "By feature")):
+    levels = [("family", "By kind of data"), ("group", "By code, score or gene"), ("feature", "By feature")]
+    if is_table(inputs):
+        levels = [("group", "By column of the table"), ("feature", "By feature")]
+    for level, head in levels:
         found = importance_by(inputs, level)
         if found:
             blocks += [Heading(head), _figure(inputs, level, found, sentences)]
@@ -55,11 +58,11 @@ def _sentences(inputs: ReportInputs) -> dict[str, str]:
     return dict(zip(inputs.columns["name"].to_list(), inputs.columns["sentence"].to_list(), strict=True))
 
 
-def _label(level: str, name: str, sentences: Mapping[str, str]) -> str:
+def _label(inputs: ReportInputs, level: str, name: str, sentences: Mapping[str, str]) -> str:
     if level == "feature":
         text = sentences.get(name, name)
         return text[:1].upper() + text[1:]
-    return family_name(name) if level == "family" else name
+    return family_name(name) if level == "family" else group_name(inputs, name)
 
 
 def _figure(
@@ -67,7 +70,7 @@ def _figure(
 ) -> Figure:
     most = MOST_FEATURES if level == "feature" else MOST_GROUPS
     shown = found[:most]
-    labels = [_label(level, name, sentences) for name, _, _ in shown]
+    labels = [_label(inputs, level, name, sentences) for name, _, _ in shown]
     texts = [percent(share) for _, _, share in shown]
     svg = bar_chart(
         labels, [100 * s for _, _, s in shown], texts, x_label="share of all movement, %",
@@ -98,7 +101,7 @@ def _table(
         Column(f"Mean contribution ({scale})", True),
     )  # fmt: skip
     rows = tuple(
-        (Cell(_label(level, name, sentences)), Cell(percent(share)), Cell(plain(value)))
+        (Cell(_label(inputs, level, name, sentences)), Cell(percent(share)), Cell(plain(value)))
         for name, value, share in found[: 4 * MOST_FEATURES]
     )
     note = f"The {4 * MOST_FEATURES} largest of {len(found)}." if len(found) > 4 * MOST_FEATURES else ""
@@ -147,8 +150,9 @@ def _swarm_figure(inputs: ReportInputs, clouds: list[tuple[str, Cloud]], n: int,
         labels, [c for _, c in clouds], x_label=f"contribution to the prediction ({scale})", mark=mark(inputs)
     )
     directions = [_direction(c) for _, c in clouds]
+    dot = "row" if is_table(inputs) else "person"
     caption = (
-        f"“{labels[0]}”: {directions[0]}. One dot a person, placed and coloured by the mean of at least 11 neighbours."
+        f"“{labels[0]}”: {directions[0]}. One dot a {dot}, placed and coloured by the mean of at least 11 neighbours."
     )
     alt = "Beeswarm, the strongest feature first. " + "; ".join(
         f"{a}: {d}" for a, d in zip(labels, directions, strict=True)
