@@ -78,7 +78,7 @@ def counts(inputs: ReportInputs, target: str) -> Counts:
 
 
 def unit_word(inputs: ReportInputs) -> str:
-    """Return what a row is, in the plural: a table study's word, the last unit of the flow that names one, or people."""
+    """Return what a row is, in the plural: a table study's word, else the flow's last unit with a name, else people."""
     if inputs.facts.table_rows is not None:
         return inputs.facts.table_rows
     named = [u for u in inputs.flow["unit"].to_list() if u in ("people", "samples", "admissions")]

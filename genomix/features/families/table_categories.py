@@ -115,7 +115,7 @@ def _chosen(inputs: FeatureInputs, options: Options) -> list[dict[str, Any]]:
 
 
 def _values(inputs: FeatureInputs, choice: Mapping[str, Any]) -> pl.Series:
-    values = table_of_rows(inputs, [choice["column"]])[choice["column"]]
+    values: pl.Series = table_of_rows(inputs, [choice["column"]]).to_series()
     return values if choice.get("prefix") is None else values.str.slice(0, choice["prefix"])
 
 

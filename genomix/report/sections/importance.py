@@ -124,8 +124,8 @@ def _swarm(inputs: ReportInputs, sentences: Mapping[str, str]) -> list[Block]:
         if cloud is None:
             continue
         n = max(n, len(shap))
-        clouds.append((_label("feature", name, sentences), cloud))
-        curve = dependence(_label("feature", name, sentences), value, shap) if len(curves) < 4 else None
+        clouds.append((_label(inputs, "feature", name, sentences), cloud))
+        curve = dependence(_label(inputs, "feature", name, sentences), value, shap) if len(curves) < 4 else None
         curves += [curve] if curve else []
     scale = "log-odds" if is_binary(inputs) else "outcome's unit"
     blocks: list[Block] = []
