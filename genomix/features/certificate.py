@@ -26,6 +26,7 @@ from genomix.features.certificate_checks import (
     given_in_time,
     imputed_from_training,
     kin_disjoint,
+    of_table,
     outcome_code_as_feature,
     score_discovery,
     some_of,
@@ -79,7 +80,7 @@ def certify(
         outcome_code_as_feature(matrix, outcome_codes, inputs.events, code_depth(options)),
         score_discovery(score_cohorts or {}),
         given_columns(matrix),
-        *([given_in_time(matrix)] if "source_row" in matrix.index.columns else []),
+        *([given_in_time(matrix)] if of_table(matrix) else []),
         stamps_at_source(inputs.events),
     ]
     return CERTIFICATE.validate(

@@ -226,12 +226,17 @@ def given_columns(matrix: FeatureMatrix) -> Check:
     """Name the columns that came ready-made: what they were fitted on cannot be seen from here."""
     claim = "Columns that the study was given ready-made were not fitted on held-out people."
     given = all_columns(matrix).filter(pl.col("source") == "table")
-    # levels of one column are told by the column
-    told = pl.when(pl.col("aggregation") == "level").then("group").otherwise("name")
+    by_column = pl.when(pl.col("aggregation") == "level").then("group").otherwise("name")  # levels by their column
+    told = pl.col("group") if of_table(matrix) else by_column
     names = given.select(told.alias("told"))["told"].unique(maintain_order=True).to_list()
     if not names:
         return Check("given_columns", "not applicable", claim, "Every feature was made here.")
     return Check("given_columns", "not provable", claim, f"Made elsewhere: {some_of(names)}.")
+
+
+def of_table(matrix: FeatureMatrix) -> bool:
+    """Say whether the matrix is of a table study, whose rows have no times."""
+    return "source_row" in matrix.index.columns
 
 
 def given_in_time(matrix: FeatureMatrix) -> Check:

@@ -13,7 +13,8 @@ from genomix.report.select import is_table
 def leading_families(inputs: ReportInputs) -> str:
     """Return the two families (of a table: columns) that move predictions most, with their shares; or nothing."""
     if is_table(inputs):
-        return " and ".join(f"{group_name(inputs, n)} ({percent(s)})" for n, _, s in importance_by(inputs, "group")[:2])
+        named = [(group_name(inputs, n), share) for n, _, share in importance_by(inputs, "group")[:2]]
+        return " and ".join(f"“{name}” ({percent(share)})" for name, share in named)
     found = importance_by(inputs, "family")[:2]
     return " and ".join(f"{family_name(n).lower()} ({percent(s)})" for n, _, s in found)
 

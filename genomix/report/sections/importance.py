@@ -59,10 +59,10 @@ def _sentences(inputs: ReportInputs) -> dict[str, str]:
 
 
 def _label(inputs: ReportInputs, level: str, name: str, sentences: Mapping[str, str]) -> str:
-    if level == "feature":
-        text = sentences.get(name, name)
+    if level == "feature" or (level == "group" and is_table(inputs)):
+        text = sentences.get(name, name) if level == "feature" else group_name(inputs, name)
         return text[:1].upper() + text[1:]
-    return family_name(name) if level == "family" else group_name(inputs, name)
+    return family_name(name) if level == "family" else name
 
 
 def _figure(
@@ -76,7 +76,8 @@ def _figure(
         labels, [100 * s for _, _, s in shown], texts, x_label="share of all movement, %",
         mark=mark(inputs), label_width_in=2.9 if level == "feature" else 2.1,
     )  # fmt: skip
-    kind = {"family": "kinds of data", "group": "groups", "feature": "features"}[level]
+    groups = "columns" if is_table(inputs) else "groups"
+    kind = {"family": "kinds of data", "group": groups, "feature": "features"}[level]
     left = f" {len(found) - most} further {kind} hold the rest." if len(found) > most else ""
     caption = f"“{labels[0]}” moves predictions most: {texts[0]} of all movement.{left}"
     alt = f"Bars, the largest first: {'; '.join(f'{a} {b}' for a, b in zip(labels, texts, strict=True))}."
@@ -96,8 +97,9 @@ def _table(
     inputs: ReportInputs, level: str, found: list[tuple[str, float, float]], sentences: Mapping[str, str]
 ) -> Table:
     scale = "log-odds" if is_binary(inputs) else "outcome's unit"
+    group = "Column" if is_table(inputs) else "Group"
     columns = (
-        Column({"family": "Kind of data", "group": "Group", "feature": "Feature"}[level]), Column("Share", True),
+        Column({"family": "Kind of data", "group": group, "feature": "Feature"}[level]), Column("Share", True),
         Column(f"Mean contribution ({scale})", True),
     )  # fmt: skip
     rows = tuple(
