@@ -117,7 +117,7 @@ def read_text_columns(path: Path, names: Sequence[str], *, missing: Sequence[str
 def _text_of(values: pl.Series) -> pl.Series:
     if values.dtype == pl.Boolean:
         values = values.cast(pl.Int8)
-    if values.dtype.is_float() and ((values == values.round()) | values.is_nan()).all():
+    if values.dtype.is_float() and (values.is_nan() | ((values == values.round()) & (values.abs() < 2**53))).all():
         values = values.fill_nan(None).cast(pl.Int64)
     return values.cast(pl.String)
 

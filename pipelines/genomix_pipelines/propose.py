@@ -40,7 +40,8 @@ def propose_study(folder: Path) -> str:
         raise InputNotFoundError(
             "neither genotypes nor health records were found",
             where=str(folder),
-            hint="genotypes are " + ", ".join(GENOTYPE_SUFFIXES) + "; records are a MEDS folder (data/*.parquet)",
+            hint="genotypes are " + ", ".join(GENOTYPE_SUFFIXES) + "; records are a MEDS folder "
+            "(data/*.parquet); a study of one table is written by hand: docs/how-to/study-one-table.md",
         )
     parts = [
         _about(),

@@ -240,6 +240,32 @@ def test_a_copy_of_the_outcome_is_found(tmp_path: Path) -> None:
     assert main(strict) == 12
 
 
+def test_example_rows_show_what_the_table_says(tmp_path: Path) -> None:
+    write_stays(tmp_path)
+    (tmp_path / "study.toml").write_text(STUDY.replace("[report]\n", "[report]\nexamples = 2\n"))
+    assert main(["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    text = (tmp_path / "out/examples.html").read_text()
+    assert "This is what the table says of the row." in text
+    assert "variants behind" not in text
+    assert "MRN-" not in text
+
+
+def test_a_quantity_over_folds(tmp_path: Path) -> None:
+    rows = write_stays(tmp_path)
+    text = STUDY.replace(
+        'column = "readmitted"\npositive = ["<30"]\nnegative = [">30", "NO"]\nunknown = ["lost"]\n', ""
+    )
+    text = text.replace("[outcome]\n", '[outcome]\ncolumn = "earlier_stays"\nkind = "regression"\nunknown = [3]\n')
+    text = text.replace('columns = ["earlier_stays", "age"]', 'columns = ["age"]').replace("threshold = 0.3\n", "")
+    text = text.replace("[split]\n", '[split]\ndesign = "cross_validation"\nfolds = 3\n')
+    (tmp_path / "study.toml").write_text(text)
+    assert main(["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    index = pl.read_parquet(next((tmp_path / "out/stages/split").glob("*")) / "index.parquet")
+    assert index.height == sum(r["end"] != 11 and r["earlier_stays"] != 3 for r in rows)
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert "R²" in json.dumps(report, ensure_ascii=False)
+
+
 def test_without_features_the_table_is_described(tmp_path: Path) -> None:
     write_stays(tmp_path)
     (tmp_path / "study.toml").write_text(STUDY.replace("[features.table]\n", ""))
