@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= genomix-demo
 JOBS ?= 2
+WORK ?= genomix-benchmark
 
-.PHONY: demo test lint types contract check docs test-faults test-statistics test-studies benchmark clean
+.PHONY: demo oracles test lint types contract check docs test-faults test-statistics test-studies benchmark benchmark-variants benchmark-records clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +19,13 @@ $(VENV)/.base: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.base
+
+.venv-aces/.done:  ## the reference program of ACES, in an environment of its own: it needs an older Polars
+	$(PYTHON) -m venv .venv-aces
+	.venv-aces/bin/python -m pip install --quiet "es-aces==0.7.3"
+	touch $@
+
+oracles: .venv-aces/.done  ## other people's programs that tests compare with, beside plink2 and bcftools
 
 demo: $(VENV)/.base  ## run the main job on bundled data and print the path of the report
 	$(BIN)/genomix demo --out $(OUT)
@@ -52,5 +60,11 @@ test-studies: $(VENV)/.dev  ## the real studies that take minutes
 benchmark: $(VENV)/.base
 	$(BIN)/python benchmarks/end_to_end.py
 
+benchmark-variants: $(VENV)/.base  ## conversion, quality control, scores, components, association, beside plink2 and cyvcf2
+	$(BIN)/python benchmarks/variants.py --work $(WORK)
+
+benchmark-records: $(VENV)/.base  ## conversion of every format, and features beside DuckDB and Polars
+	$(BIN)/python benchmarks/ehr.py --work $(WORK)
+
 clean:
-	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-aces $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -221,6 +221,7 @@ def conversions(data: Path, work: Path, rows: int) -> dict[str, Any]:
             run([sys.executable, "-c", TO_CSV, work / "raw-4M" / "all.parquet", target / "events.csv", str(n)])
             (target / "mapping.toml").write_text(MAPPING)
     sources["csv"] = (work / "sources" / "csv-small", work / "sources" / "csv-large")
+    sources["meds"] = (work / "raw-4M" / "data" / "held_out" / "0.parquet", work / "raw-4M")
     for name, paths in sources.items():
         costs = []
         for path in paths:

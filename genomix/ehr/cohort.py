@@ -23,10 +23,14 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Cohort(NamedTuple):
-    """Labelled rows (schema LABELS) and how they came about (schema FLOW, part ``records``)."""
+    """Labelled rows (schema LABELS) and how they came about (schema FLOW, part ``records``).
+
+    ``in_gap``: rows with an outcome after the prediction and before the label window begins.
+    """
 
     labels: pl.DataFrame
     flow: pl.DataFrame
+    in_gap: int
 
 
 @dataclass
@@ -117,7 +121,18 @@ def extract_cohort(events: pl.DataFrame, task: Task) -> Cohort:
         raise LabelError("no row is left", where=task.where, hint="see the counts of the cohort flow for the step")
     labels = _labels(task, timeline, owner[rows], prediction[rows], outcome.take(rows))
     flow_frame = FLOW.validate(pl.DataFrame(flow.boxes, schema={c.name: c.dtype for c in FLOW.columns}))
-    return Cohort(LABELS.validate(labels), flow_frame)
+    in_gap = _in_gap(task, timeline, owner[rows], prediction[rows], begin[rows])
+    return Cohort(LABELS.validate(labels), flow_frame, in_gap)
+
+
+def _in_gap(task: Task, timeline: Timeline, owner: Integers, prediction: Integers, begin: Integers) -> int:
+    """Count rows with an outcome between prediction and label window: no feature sees it, and no label counts it."""
+    window = task.label_window
+    assert window.label is not None
+    found = timeline.count(
+        window.label, owner, prediction, begin, start_in=not task.inclusive, end_in=not window.start_inclusive
+    )
+    return int(((found > 0) & (begin > prediction)).sum())
 
 
 def _wanted(task: Task) -> set[str]:

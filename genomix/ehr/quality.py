@@ -174,3 +174,31 @@ def gaps(events: pl.DataFrame) -> dict[str, float | int | None]:
         "largest": float(str(longest.max())),
         "share_over_a_year": int((longest > 365.25).sum()) / len(longest),
     }
+
+
+FEWEST_FOR_QUARTILES, FEWEST_FOR_TAILS = 20, 200
+"""People whose values are needed before quartiles, and before the 5th and 95th percentiles, may stand in a report."""
+
+
+def value_quantiles(events: pl.DataFrame, *, most: int = 20) -> list[dict[str, Any]]:
+    """Return code, unit, n_people and quantiles of the values that most people have: nothing that points at a person.
+
+    Codes whose values have several units, or fewer than 20 people, are left out; p5 and p95 need 200 people.
+    """
+    value = pl.col("numeric_value").cast(pl.Float64)
+    tails = pl.col("n_people") >= FEWEST_FOR_TAILS
+    found = (
+        events.filter(value.is_finite())
+        .group_by("code")
+        .agg(
+            pl.col("unit").first().alias("unit"),
+            pl.col("unit").fill_null("").n_unique().alias("_units"),
+            pl.col("subject_id").n_unique().cast(pl.Int64).alias("n_people"),
+            *(value.quantile(q / 100, "linear").alias(f"p{q}") for q in (5, 25, 50, 75, 95)),
+        )
+        .filter((pl.col("_units") == 1) & (pl.col("n_people") >= FEWEST_FOR_QUARTILES))
+        .sort("n_people", "code", descending=[True, False])
+        .head(most)
+        .with_columns(pl.when(tails).then(name).alias(name) for name in ("p5", "p95"))
+    )
+    return found.drop("_units").to_dicts()

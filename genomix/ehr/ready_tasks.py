@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from genomix.errors import ConfigError
+from genomix.errors import ConfigError, InputNotFoundError
 
 
 def ready_tasks() -> dict[str, Path]:
@@ -22,7 +22,7 @@ def find_task(name_or_path: str) -> Path:
 
     Raises
     ------
-    ConfigError: neither a ready task nor a file; it lists the names.
+    ConfigError: neither a ready task nor a file; it lists the names. InputNotFoundError: a path to no file.
     """
     ready = ready_tasks()
     if name_or_path in ready:
@@ -30,6 +30,10 @@ def find_task(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputNotFoundError(
+            f"{path.name} does not exist", where=str(path), hint="genomix ehr tasks lists ready ones"
+        )
     raise ConfigError(
         f"{name_or_path!r} is neither a ready task nor a file", hint="a task file, or one of: " + ", ".join(ready)
     )

@@ -28,6 +28,8 @@ from genomix.features.certificate_checks import (
     kin_disjoint,
     of_table,
     outcome_code_as_feature,
+    outcome_in_gap,
+    same_window,
     score_discovery,
     some_of,
     stamps_at_source,
@@ -56,6 +58,7 @@ def certify(
     kinship_threshold: float | None,
     imputed: Mapping[int, bool] | None = None,
     outcome_codes: tuple[str, ...] = (),
+    in_gap: int | None = None,
     score_cohorts: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Run every check and return the CERTIFICATE frame.
@@ -66,7 +69,8 @@ def certify(
     kinship: pairs (schema KINSHIP), None without genotypes. kinship_threshold: what the split promised to keep
         together, None when the study's population allows no such split.
     imputed: per fold, whether the linear model's imputer and scaler are what training rows alone give.
-    outcome_codes: regular expressions of the codes that define the outcome. score_cohorts: discovery cohorts by score.
+    outcome_codes: regular expressions of the codes that define the outcome. in_gap: rows with an outcome between
+        prediction and label window, None without a gap. score_cohorts: discovery cohorts by score.
     """
     checks = [
         availability(matrix),
@@ -77,6 +81,8 @@ def certify(
         learned_from_training(matrix, families, options, inputs),
         imputed_from_training(matrix, imputed),
         columns_that_encode(matrix, binary=binary),
+        same_window(matrix, inputs, binary=binary),
+        outcome_in_gap(matrix, in_gap),
         outcome_code_as_feature(matrix, outcome_codes, inputs.events, code_depth(options)),
         score_discovery(score_cohorts or {}),
         given_columns(matrix),

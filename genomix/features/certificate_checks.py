@@ -13,7 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.ehr.vocabulary import roll_up
-from genomix.features.family import Options
+from genomix.ehr.windows import window_aggregates
+from genomix.features.family import FeatureInputs, Options
 from genomix.features.matrix import FeatureMatrix, RowArray
 from genomix.features.split import crossing_kinship
 from genomix.variants.kinship import DEGREES
@@ -181,6 +182,50 @@ def _strength(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], binary: bo
     n1 = float((y == 1).sum())
     auroc = (midranks[y == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1))
     return float(max(auroc, 1 - auroc))
+
+
+def same_window(matrix: FeatureMatrix, inputs: FeatureInputs, *, binary: bool) -> Check:
+    """Compare how much record lies before the prediction with and without the outcome.
+
+    Windows are the same for all rows; prediction times need not be chosen alike. Where cases are predicted at an event
+    and controls at any other time, the length of the history, or the time since the last record, tells them apart.
+    """
+    claim = "Rows with and without the outcome are looked at from prediction times that were chosen alike."
+    name = "same_window"
+    if inputs.events is None or inputs.index["prediction_time"].null_count():
+        return Check(name, "not applicable", claim, "The study has no prediction times.")
+    dated = inputs.events.filter(pl.col("time").is_not_null() & (pl.col("code") != "MEDS_BIRTH"))
+    every = dated.with_columns(pl.lit("any").alias("code"), pl.lit(None, dtype=pl.Float32).alias("numeric_value"))
+    spans = ("time_since_first", "time_since_last")
+    found = window_aggregates(every, inputs.index, windows=["full"], aggregations=spans, device=inputs.device).values
+    joined = inputs.index.select("row").join(found, on="row", how="left", maintain_order="left")
+    values = joined.select(pl.col(spans).fill_null(float("nan"))).to_numpy().astype(np.float32)
+    labels = matrix.labels
+    strength = column_strength(values, labels, binary=binary)
+    measure = "AUROC" if binary else "absolute correlation"
+    words = []
+    for column, what, value in zip(values.T, ("History", "time since the last record"), strength, strict=True):
+        groups = ((1, "with"), (0, "without")) if binary else ((None, "over all"),)
+        medians = [
+            f"{np.median(known):.3g} days {word}"
+            for label, word in groups
+            if len(known := column[~np.isnan(column) & (True if label is None else labels == label)])
+        ]
+        words.append(f"{what}: median {', '.join(medians) or 'unknown'} ({measure} {value:.2f})")
+    status = "failed" if strength.max() > SEPARATES_ALONE else "passed"
+    return Check(name, status, claim, "; ".join(words) + ".")
+
+
+def outcome_in_gap(matrix: FeatureMatrix, in_gap: int | None) -> Check:
+    """List outcomes between prediction and label window: their rows are labelled by what comes after."""
+    claim = "No outcome falls between the prediction and the window in which it is looked for."
+    if in_gap is None:
+        return Check("outcome_in_gap", "not applicable", claim, "The outcome is looked for from the prediction on.")
+    n = matrix.index.height
+    if not in_gap:
+        return Check("outcome_in_gap", "passed", claim, f"None of {n} rows has an outcome there.")
+    many = f"{in_gap} of {n}" if in_gap >= FEWEST else f"Fewer than {FEWEST} of {n}"
+    return Check("outcome_in_gap", "not provable", claim, f"{many} rows have: they are labelled by the window alone.")
 
 
 def code_depth(options: Mapping[str, Options]) -> int | None:

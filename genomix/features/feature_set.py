@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -144,19 +146,20 @@ class SparseWriter:
         for path in self._paths:
             with path.open("wb") as made:
                 made.truncate(4 * total)
-        self._files = [path.open("r+b") for path in self._paths]
+        self._files = [path.open("r+b", buffering=0) for path in self._paths]
 
     def write(
         self, rows: RowArray, sizes: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], data: Float32Array
     ) -> None:
         """Write all entries of some rows, one row after the other as in ``rows`` (ascending)."""
-        from_here = np.concatenate([[0], np.cumsum(sizes)])
-        runs = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        from_here = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        contents = [memoryview(values.tobytes()) for values in (indices, data)]
+        runs = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
         for a, b in zip(runs, [*runs[1:], len(rows)], strict=True):
             begin, end = from_here[a], from_here[b]
-            for file, values in zip(self._files, (indices, data), strict=True):
-                file.seek(4 * int(self._indptr[rows[a]]))
-                file.write(values[begin:end].tobytes())
+            offset = 4 * int(self._indptr[rows[a]])
+            for file, content in zip(self._files, contents, strict=True):
+                _write_at(file, content[4 * begin : 4 * end], offset)
 
     def finish(self, target: Path) -> None:
         """Write the archive; its bytes depend on the matrix only."""
@@ -172,6 +175,13 @@ class SparseWriter:
             _add_file(archive, "data", self._paths[1], np.dtype(np.float32), total)
         for path in self._paths:
             path.unlink()
+
+
+def _write_at(file: FileIO, content: memoryview, offset: int) -> None:
+    """Write all of it at a place; one call may write a part."""
+    while len(content):
+        written = os.pwrite(file.fileno(), content, offset)
+        content, offset = content[written:], offset + written
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import ConfigError, FormatError, InputNotFoundError
 from genomix.io.mapping_language import Event, Join, RecordMapping, Table, WideColumns
 from genomix.io.mapping_values import Template, TimeSpec
 from genomix.io.record_rows import (
@@ -66,6 +66,11 @@ class MappedScan:
         used: set[Path] = set()
         for table in self._mapping.tables:
             files = self._matching(table.file)
+            if twice := [f for f in files if f in used]:
+                raise ConfigError(
+                    f"two tables of the mapping name {self._relative(twice[0])}, which would be read twice",
+                    where=str(self._base), hint="put all events of a file into one [[table]]",
+                )  # fmt: skip
             if not files and not table.optional:
                 hint = "the mapping's file is a name without its suffix, or a pattern"
                 raise FormatError(f"there is no table {table.file}", where=str(self._base), hint=hint)
@@ -77,9 +82,15 @@ class MappedScan:
         for file in self._files:
             if file not in used:
                 reason = "lookup table" if file in lookup_files else self._reason(file)
-                rows = sum(part.frame.height + len(part.malformed) for part in table_parts(file))
-                self.left_out.append(LeftOutFile(self._relative(file), rows, reason))
+                self.left_out.append(self._left_out(file, reason))
         self.adjusted = dict(noted)
+
+    def _left_out(self, file: Path, reason: str) -> LeftOutFile:
+        try:
+            rows = sum(part.frame.height + len(part.malformed) for part in table_parts(file))
+        except FormatError as error:
+            return LeftOutFile(self._relative(file), 0, f"{reason}; its rows cannot be counted: {error.what}")
+        return LeftOutFile(self._relative(file), rows, reason)
 
     def descriptions(self) -> pl.DataFrame:
         """Return what the mapping's descriptions say of the codes that were met."""
@@ -125,6 +136,9 @@ class MappedScan:
             for join, looked_up in lookups:
                 frame = _joined(frame, join, looked_up, file)
             events = [*table.events] if table.columns is None else _wide_events(table.columns, table, frame.columns)
+            if table.columns is not None and (unnamed := _unnamed(table.columns, table, events, part.frame.columns)):
+                shown = ", ".join(unnamed[:10]) + (f" and {len(unnamed) - 10} more" if len(unnamed) > 10 else "")
+                noted[f"{name}: rows whose columns {shown} the mapping leaves out"] += part.frame.height
             frame = _with_other_times(frame, events)
             events = [e for e in events if not e.optional or not _lacking(e, frame)]
             _check_columns(frame, (table.subject, *(c for e in events for c in _columns_of(e))), file)
@@ -136,6 +150,7 @@ class MappedScan:
         noted: Counter[str],
     ) -> RawRows:  # fmt: skip
         maps, bad, good = [], [], []
+        static = [_holds(e) for e in events if e.time is None]
         for i, event in enumerate(events):
             frame = _with_times(frame, event, i, table.dates)
             maps.append(_event_map(event, i))
@@ -146,12 +161,19 @@ class MappedScan:
                 n = int(frame.select((pl.col(f"_t{i}_bad").fill_null(False) & wanted).sum()).item())
                 if n:
                     noted[f"{name}: {event.time.blamed} cannot be read as a time"] += n
+            if event.value is not None:
+                n = int(frame.select((pl.col(event.value).is_not_null() & number(event.value).is_null()
+                                      & _holds(event)).sum()).item())  # fmt: skip
+                kept = "the text stands for it" if event.text is not None else "kept as text"
+                if n:
+                    noted[f"{name}: {event.value} is no number; {kept}"] += n
             self._describe(frame, event)
         checks = [RowCheck(d.why, d.when.holds(), d.when.column) for d in table.drops]
         if bad:
             blamed = next(e.time.blamed for e in events if e.time is not None)
             without = ~pl.any_horizontal(good)
-            checks.append(RowCheck("time cannot be read", pl.any_horizontal(bad) & without, blamed))
+            nothing_else = ~pl.any_horizontal(static) if static else pl.lit(True)
+            checks.append(RowCheck("time cannot be read", pl.any_horizontal(bad) & without & nothing_else, blamed))
             if all(e.time is not None for e in events):
                 wanted = pl.any_horizontal([_holds(e) for e in events])
                 checks.append(RowCheck("there is no time", wanted & without, blamed))
@@ -248,6 +270,8 @@ def _with_times(frame: pl.DataFrame, event: Event, i: int, dates: tuple[str, ...
 def _event_map(event: Event, i: int) -> EventMap:
     value = None if event.value is None else number(event.value)
     text = None if event.text is None else text_or_null(event.text)
+    if text is None and event.value is not None:
+        text = text_or_null(event.value)
     if text is not None and value is not None:
         text = pl.when(value.is_null()).then(text)
     unit = None
@@ -281,6 +305,13 @@ def _wide_events(wide: WideColumns, table: Table, columns: Sequence[str]) -> lis
         pieces = ((False, f"{wide.prefix}{column}//"), (True, column))
         found.append(_column_event(f"{wide.prefix}{column}", pieces, None, None, wide))
     return found
+
+
+def _unnamed(wide: WideColumns, table: Table, events: Sequence[Event], columns: Sequence[str]) -> list[str]:
+    """Return the columns of a wide table that become nothing and are not said to be left out."""
+    named = {table.subject, *wide.skip, *(c for e in events for c in _columns_of(e))}
+    named |= {c for j in table.joins for c in j.on} | {c.when.column for c in table.drops}
+    return [c for c in columns if c not in named and not c.startswith("_")]
 
 
 def _column_event(

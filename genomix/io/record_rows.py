@@ -276,7 +276,7 @@ def table_parts(path: Path, *, rows: int = ROWS_PER_PART, delimiter: str | None 
     ------
     FormatError: for a file that is neither, is empty, is cut, or whose header repeats a name.
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from _parquet_parts(path, rows)
         return
     yield from _csv_parts(path, rows, delimiter)
@@ -329,7 +329,8 @@ def _csv_parts(path: Path, rows: int, delimiter: str | None) -> Iterator[TablePa
     from pyarrow import csv
 
     if delimiter is None:
-        delimiter = "\t" if path.name.removesuffix(".gz").endswith((".tsv", ".txt")) else ","
+        name = path.name.lower().removesuffix(".gz")
+        delimiter = "\t" if name.endswith((".tsv", ".txt")) else ","
     malformed: list[tuple[int, str]] = []
 
     def note(row: Any) -> str:
@@ -374,7 +375,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
     import gzip
     import io
 
-    open_file = gzip.open if path.suffix == ".gz" else open
+    open_file = gzip.open if path.suffix.lower() == ".gz" else open
     with open_file(path, "rb") as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         for row in csv.reader(text, delimiter=delimiter):
             return row

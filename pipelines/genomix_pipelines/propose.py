@@ -17,7 +17,7 @@ class Found:
     """What a folder holds, by the part it can play in a study; every list in name order."""
 
     genotypes: list[Path] = field(default_factory=list)
-    records: list[Path] = field(default_factory=list)
+    records: list[tuple[Path, str]] = field(default_factory=list)
     tasks: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)
     scores: list[Path] = field(default_factory=list)
@@ -40,8 +40,11 @@ def propose_study(folder: Path) -> str:
         raise InputNotFoundError(
             "neither genotypes nor health records were found",
             where=str(folder),
-            hint="genotypes are " + ", ".join(GENOTYPE_SUFFIXES) + "; records are a MEDS folder "
-            "(data/*.parquet); a study of one table is written by hand: docs/how-to/study-one-table.md",
+            hint="genotypes are "
+            + ", ".join(GENOTYPE_SUFFIXES)
+            + "; records are a folder of MEDS, OMOP, FHIR, MIMIC or "
+            "eICU, or tables with a mapping.toml (genomix init --mapping proposes one); a study of one table is written by "
+            "hand: docs/how-to/study-one-table.md",
         )
     parts = [
         _about(),
@@ -57,13 +60,25 @@ def propose_study(folder: Path) -> str:
 def look(folder: Path) -> Found:
     """Sort a folder's files (two levels deep) by the part that they can play."""
     found = Found()
-    for path in sorted(p for p in (*folder.glob("*"), *folder.glob("*/*")) if not p.name.startswith(".")):
-        if path.is_dir():
-            if (path / "metadata").is_dir() and any((path / "data").rglob("*.parquet")):
-                found.records.append(path)
-        elif not any(path.is_relative_to(r) for r in found.records):
+    paths = sorted(p for p in (*folder.glob("*"), *folder.glob("*/*")) if not p.name.startswith("."))
+    for path in (folder, *(p for p in paths if p.is_dir())):
+        if not any(path.is_relative_to(r) for r, _ in found.records) and (name := _record_format(path)) is not None:
+            found.records.append((path, name))
+    for path in (p for p in paths if p.is_file()):
+        table_of_records = any(path.is_relative_to(r) for r, _ in found.records)
+        if not table_of_records or path.name.lower().endswith((*GENOTYPE_SUFFIXES, ".yaml", ".yml")):
             _sort_file(path, found)
     return found
+
+
+def _record_format(folder: Path) -> str | None:
+    """Return the name of the one format of records that a folder has, None for none."""
+    from genomix.io.record_format import RecordFormat
+    from genomix.registry import members
+
+    known: dict[str, RecordFormat] = members("genomix.io", "RECORD_FORMAT")
+    fitting = [name for name, kind in known.items() if kind.recognises(folder)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _sort_file(path: Path, found: Found) -> None:
@@ -166,10 +181,14 @@ discovery_cohorts = "unknown"   # none | overlaps | unknown: was this score trai
 
 def _records(found: Found, folder: Path) -> str:
     if not found.records:
-        return "# [records]   # no MEDS folder found here\n"
+        return (
+            "# [records]   # none found here; tables need a mapping: genomix init DIR --mapping -o DIR/mapping.toml\n"
+        )
+    paths, formats = [p for p, _ in found.records], [name for _, name in found.records]
+    others = "".join(f"\n# format = {name!r}" for name in dict.fromkeys(formats) if name != formats[0])
     return f"""[records]
-{_choice(found.records, folder)}
-format = "meds"
+{_choice(paths, folder)}
+format = "{formats[0]}"{others}
 """
 
 
@@ -178,7 +197,7 @@ def _outcome(found: Found, folder: Path) -> str:
         path = (
             _choice(found.tasks, folder)
             if found.tasks
-            else 'path = "task.yaml"   # write the cohort and label: see docs/how-to'
+            else 'path = "task.yaml"   # write the cohort and label, or copy one: genomix ehr tasks NAME > task.yaml'
         )
         return f"[task]\n{path}\n"
     if found.phenotypes:

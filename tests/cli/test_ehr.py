@@ -124,3 +124,52 @@ def test_cohort_refuses(records: Path, tmp_path: Path, capsys: pytest.CaptureFix
     task.write_text(TASK)
     assert main(["ehr", "cohort", str(records), "--task", str(task), "-o", str(tmp_path / "l.csv")]) == 8
     assert "l.parquet" in capsys.readouterr().err
+
+
+def test_ready_tasks_are_listed_printed_and_taken_by_name(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ehr", "tasks"]) == 0
+    listed = capsys.readouterr().out
+    assert "in_hospital_death\n  Death in hospital" in listed
+    assert main(["ehr", "tasks", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {n for n in listed.split("\n") if n and n[0] != " "}
+    assert main(["ehr", "tasks", "in_hospital_death"]) == 0
+    copied = tmp_path / "copied.yaml"
+    copied.write_text(capsys.readouterr().out)
+    assert main(["ehr", "tasks", "death"]) == 8
+    assert "one of: death_90_days" in capsys.readouterr().err
+    for task, code, words in (
+        ("in_hospital_death", 7, "no row is left"), (str(copied), 7, "no row is left"),
+        ("in_hospital_deth", 8, "neither a ready task nor a file"), ("none.yaml", 3, "none.yaml does not exist"),
+    ):  # fmt: skip
+        assert main(["ehr", "cohort", str(records), "--task", task, "-o", str(tmp_path / "l.parquet")]) == code
+        assert words in capsys.readouterr().err
+
+
+def test_labels_at_a_horizon_weighted_for_censoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = {1: ("OUTCOME", 8), 2: ("OTHER", 3), 3: ("OTHER", 20), 4: ("OUTCOME", 2)}
+    rows = [
+        (who, START + timedelta(days=d), code) for who, (c, n) in ends.items() for code, d in (("VISIT", 0), (c, n))
+    ]
+    (tmp_path / "m" / "data").mkdir(parents=True)
+    pl.DataFrame(rows, schema=["subject_id", "time", "code"], orient="row").write_parquet(tmp_path / "m/data/0.parquet")
+    task = tmp_path / "task.yaml"
+    task.write_text(TASK.replace("drop", "censored"))
+    out = tmp_path / "l.parquet"
+    command = ["ehr", "cohort", str(tmp_path / "m"), "--task", str(task), "-o", str(out)]
+    assert main([*command, "--ipcw", "7"]) == 0
+    assert "learned from all rows" in capsys.readouterr().err
+    found = pl.read_parquet(out)
+    # Person 2 leaves at day 3, when three of four are at risk: the two others who stay stand for them by 3 / 2.
+    assert found["value"].to_list() == [0, None, 0, 1]
+    assert found["weight"].to_list() == pytest.approx([1.5, 0, 1.5, 1])
+    split = tmp_path / "s.parquet"
+    pl.DataFrame({"subject_id": [1, 3, 4], "split": ["train"] * 3}).write_parquet(split)
+    assert main([*command, "--ipcw", "7", "--split", str(split)]) == 0
+    assert pl.read_parquet(out)["weight"].to_list() == [1, 0, 1, 1]
+    assert main([*command, "--split", str(split)]) == 8
+    assert main([*command, "--ipcw", "nan"]) == 2
+    assert main([*command, "--ipcw", "0"]) == 8
+    pl.DataFrame({"subject_id": [9], "split": ["train"]}).write_parquet(split)
+    assert main([*command, "--ipcw", "7", "--split", str(split)]) == 7

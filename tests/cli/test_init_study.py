@@ -5,6 +5,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from genomix_cli.app import main
 from tests import faults
 from tests.cli import studies
 from tests.cli.studies import Demo, Study
@@ -50,3 +53,40 @@ def test_a_proposed_study_is_filled_in_checked_and_run(demo: Demo, tmp_path: Pat
     assert all(words in report for words in FILL.values())
     faults.assert_whole(study.out)
     assert {n: h for n, h in faults.final_hashes(copy.inputs).items() if n != "study.toml"} == before
+
+
+def test_records_of_any_format_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hospital = tmp_path / "hospital"
+    hospital.mkdir()
+    for name, header in (
+        ("PATIENTS", "subject_id,gender,dob"), ("ADMISSIONS", "subject_id,hadm_id,admittime"),
+        ("ICUSTAYS", "subject_id,hadm_id,intime"),
+    ):  # fmt: skip
+        (hospital / f"{name}.csv").write_text(header + "\n")
+    assert main(["init", str(tmp_path)]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert found["records"] == {"path": "hospital", "format": "mimic3"}
+    assert main(["init", str(hospital)]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["records"] == {"path": ".", "format": "mimic3"}
+
+
+def test_a_mapping_is_proposed_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labs = tmp_path / "labs"
+    labs.mkdir()
+    lines = [f"{i % 7},2020-01-{1 + i % 28:02d} 08:00,creatinine,{0.7 + i / 100:.2f},mg/dL" for i in range(60)]
+    (labs / "results.csv").write_text("\n".join(["patient_id,charttime,test,value,unit", *lines]) + "\n")
+    assert main(["init", str(labs)]) == 3
+    assert "genomix init --mapping" in capsys.readouterr().err
+    assert main(["ehr", "convert", str(labs), "--from", "csv", "-o", str(tmp_path / "r")]) == 8
+    capsys.readouterr()
+    assert main(["init", str(labs / "results.csv"), "--mapping"]) == 0
+    assert "[[table.event]]" in capsys.readouterr().out
+    mapping = labs / "mapping.toml"
+    assert main(["init", str(labs), "--mapping", "-o", str(mapping)]) == 0
+    assert "genomix ehr convert" in capsys.readouterr().err
+    assert main(["init", str(labs), "--mapping", "-o", str(mapping)]) == 9
+    assert main(["ehr", "convert", str(labs), "-o", str(tmp_path / "r")]) == 0
+    assert "60 rows read = 60 kept + 0 dropped; 60 events of 7 people" in capsys.readouterr().err
+    assert main(["init", str(tmp_path)]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["records"] == {"path": "labs", "format": "csv"}
+    assert main(["init", str(tmp_path / "none"), "--mapping"]) == 3

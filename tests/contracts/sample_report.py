@@ -186,6 +186,12 @@ def _quality() -> dict[str, Any]:
                 {"code": "LOINC/8480-6", "n_events": 91_204, "n_people": 3_018},
                 {"code": "LOINC/39156-5", "n_events": 60_117, "n_people": 2_944},
             ],
+            "quantiles_of_values": [
+                {"code": "LOINC/8480-6", "unit": "mm[Hg]", "n_people": 3_018, "p5": 101.0, "p25": 116.0, "p50": 127.0,
+                 "p75": 139.0, "p95": 162.0},
+                {"code": "LOINC/2345-7", "unit": "mg/dL", "n_people": 112, "p5": None, "p25": 84.5, "p50": 93.0,
+                 "p75": 108.0, "p95": None},
+            ],
         },
         "genotypes": {
             "build": "GRCh38", "variants": 612_004, "variants_kept": 548_221, "samples": 2_504, "samples_kept": 2_460,

@@ -166,7 +166,7 @@ def _dated_block(
     if columns.height * n_rows > MAX_VALUES:
         raise ConfigError(
             f"record_windows would make {columns.height} columns of {n_rows} rows",
-            hint="fewer windows or aggregations, include/exclude, code_depth, or min_rows",
+            hint="fewer windows or aggregations, include/exclude, code_depth or roll_up",
         )
     return FeatureBlock(_fill(found.values, columns, chosen, n_rows), with_constants(columns))
 

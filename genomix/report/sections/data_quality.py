@@ -33,6 +33,8 @@ LABELS = {
     "n_static": "Records without a date", "n_codes": "Different codes",
     "median_record_years": "Length of a record, median, years",
     "median_events_per_subject": "Records per person, median", "period": "Period covered",
+    "median_longest_gap_days": "Longest time without a record, median over people, days",
+    "share_of_people_with_a_gap_over_a_year": "People without any record for over a year in between",
     "share_date_only": "Records with a date but no time of day",
     "share_known_later_than_stamped": "Records known only later than their stamp",
     "share_without_availability": "Records whose availability time is not known",
@@ -47,6 +49,8 @@ LABELS = {
     "people_with_several_rows": "People with several rows", "given_columns": "Columns of the table",
     "rows_without_a_value": "Rows without a value",
     "codes_with_several_units": "Units of codes with several", "most_frequent_codes": "Most frequent codes",
+    "quantiles_of_values": "Quantiles of the values that most people have", "p5": "5th percentile",
+    "p25": "Lower quartile", "p50": "Median", "p75": "Upper quartile", "p95": "95th percentile", "n_people": "People",
 }  # fmt: skip
 _NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")
 _HIDDEN = ("longest_record_years",)

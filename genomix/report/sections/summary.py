@@ -62,12 +62,13 @@ def _description(inputs: ReportInputs, no_model: str) -> Section:
     """Return page one of a study that only describes its data."""
     population = sentence(inputs.facts.population) or "The population is not stated."
     outcome = inputs.facts.outcome.rstrip(".")
+    asked = "anything" if outcome.lower() in ("", "none") else outcome
     rows = [
         ("What this is", "A description of the data, without a model."),
         ("For whom", population),
         ("What was found", no_model),
         ("May it be used?", "It supports decisions about the data, not about a person."),
-        ("What is not known", f"Whether {outcome} can be predicted from these data, and how well."),
+        ("What is not known", f"Whether {asked} can be predicted from these data, and how well."),
     ]
     return Section(TITLE, no_model, (Abstract(tuple(rows)),))
 

@@ -25,13 +25,15 @@ def run(context: StageContext) -> dict[str, Any]:
     matrix = read_matrix(context.folder("features") / "matrix")
     families, options, inputs = family_inputs(context, matrix.index)
     pairs = pl.read_parquet(context.folder("kinship") / "kinship.parquet") if context.has("kinship") else None
+    cohort = read_json(context.folder("cohort") / "cohort.json")
     frame = certify(
         matrix, families, options, inputs,
         binary=study.binary,
         kinship=pairs,
         kinship_threshold=None if study.split.keep_together == "kinship_clusters" else study.split.kinship,
         imputed={fold: imputed_from_training_rows(context, matrix, fold) for fold in range(len(matrix.folds))},
-        outcome_codes=tuple(read_json(context.folder("cohort") / "cohort.json")["outcome_codes"]),
+        outcome_codes=tuple(cohort["outcome_codes"]),
+        in_gap=cohort.get("rows_with_outcome_in_gap") if cohort.get("gap_days") != 0 else None,
         score_cohorts={s.name: s.discovery_cohorts for s in study.scores},
     )  # fmt: skip
     frame.write_parquet(context.out / "certificate.parquet")

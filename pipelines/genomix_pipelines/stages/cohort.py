@@ -68,7 +68,7 @@ def from_task(context: StageContext) -> tuple[pl.DataFrame, pl.DataFrame, dict[s
     """Evaluate the task over the records."""
     task = read_task(context.files["task"])
     cohort = extract_cohort(read_events(context), task)
-    return cohort.labels, cohort.flow, task_facts(task)
+    return cohort.labels, cohort.flow, {**task_facts(task), "rows_with_outcome_in_gap": cohort.in_gap}
 
 
 def task_facts(task: Task) -> dict[str, Any]:

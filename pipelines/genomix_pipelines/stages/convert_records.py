@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genomix.ehr.quality import describe
+from genomix.ehr.quality import describe, gaps, value_quantiles
 from genomix.ehr.unit_table import UnitTable, read_unit_table
 from genomix.ehr.units import apply_units, count_units, plan_units
 from genomix.io.availability import DEFAULT_RULES, read_rules
@@ -45,7 +45,14 @@ def run(context: StageContext) -> dict[str, Any]:
     write_meds(events, context.out / "records", descriptions=records.descriptions)
     write_json(context.out / "conversion.json", {"records": records.report.as_json(), "units": units.as_json()})
     context.progress(0.8, "quality")
-    write_json(context.out / "quality.json", describe(records.events))
+    without = gaps(records.events)
+    quality = {
+        **describe(records.events),
+        "median_longest_gap_days": without["median_of_largest"],
+        "share_of_people_with_a_gap_over_a_year": without["share_over_a_year"],
+        "quantiles_of_values": value_quantiles(events),
+    }
+    write_json(context.out / "quality.json", quality)
     return {"rows_read": records.report.rows_read, "events": events.height}
 
 

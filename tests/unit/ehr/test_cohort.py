@@ -346,3 +346,26 @@ def test_equals_the_loop(text: str) -> None:
     assert len(expected) > 20
     assert len({v for *_, v in expected}) >= 2
     assert ours == sorted(expected, key=lambda r: r[:2])
+
+
+@pytest.mark.parametrize(("inclusive", "n"), [(True, 1), (False, 2)])
+def test_outcomes_in_the_gap_are_counted(inclusive: bool, n: int) -> None:
+    task = parse_task(f"""
+predicates: {{visit: {{code: V}}, sick: {{code: S}}}}
+trigger: visit
+windows:
+  input: {{start: null, end: trigger, start_inclusive: true, end_inclusive: true, index_timestamp: end}}
+  target: {{start: trigger + 2d, end: start + 10d, start_inclusive: true, end_inclusive: true, label: sick}}
+genomix: {{censoring: negative, prediction_time: {"inclusive" if inclusive else "exclusive"}}}
+""")
+    start = datetime(2020, 1, 1)
+    # At the prediction; in the gap; at the window's begin; after it.
+    days = {1: 0.0, 2: 1.0, 3: 2.0, 4: 3.0}
+    rows = [(s, start, "V") for s in days] + [(s, start + timedelta(days=d), "S") for s, d in days.items()]
+    rows += [(s, start + timedelta(days=20), "X") for s in days]
+    raw = pl.DataFrame(
+        rows, orient="row", schema={"subject_id": pl.Int64, "time": pl.Datetime("us"), "code": pl.String}
+    )
+    found = extract_cohort(to_events(raw, source_format="t").events, task)
+    assert found.in_gap == n
+    assert found.labels["value"].to_list() == [0, 0, 1, 1]

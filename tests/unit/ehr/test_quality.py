@@ -87,3 +87,20 @@ def test_coverage_and_gaps_leave_births_out() -> None:
         "people": 2, "median_of_largest": (731 + 1) / 2, "largest": 731.0, "share_over_a_year": 0.5,
     }  # fmt: skip
     assert quality.gaps(events.filter(pl.col("subject_id") == 3))["largest"] is None
+
+
+def test_quantiles_for_a_report_point_at_nobody() -> None:
+    t = datetime(2020, 1, 1)
+    rows: list[tuple[int, datetime | None, str, float | None, str | None]] = []
+    rows += [(person, t, "MANY", float(person), "g") for person in range(1, 202)]
+    rows += [(person, t, "SOME", float(person), None) for person in range(1, 22)]
+    rows += [(person, t, "FEW", 1.0, None) for person in range(1, 20)]
+    rows += [(person, t, "MIXED", 1.0, "g" if person % 2 else "mg") for person in range(1, 100)]
+    rows += [(1, t, "OFTEN", float(k), None) for k in range(100)]
+    rows += [(person, t, "NONE", None, None) for person in range(1, 100)]
+    found = {r["code"]: r for r in quality.value_quantiles(_events(rows))}
+    assert list(found) == ["MANY", "SOME"]
+    assert [found["MANY"][p] for p in ("p5", "p25", "p50", "p75", "p95")] == [11, 51, 101, 151, 191]
+    assert [found["SOME"][p] for p in ("p5", "p25", "p50", "p75", "p95")] == [None, 6, 11, 16, None]
+    assert (found["MANY"]["unit"], found["SOME"]["unit"]) == ("g", None)
+    assert len(quality.value_quantiles(_events(rows), most=1)) == 1

@@ -247,3 +247,44 @@ def test_strength_of_a_column_equals_counting_pairs() -> None:
     assert certificate_checks.column_strength(x.reshape(-1, 1), y, binary=True)[0] == pytest.approx(
         max(auroc, 1 - auroc)
     )
+
+
+def test_prediction_times_that_were_chosen_by_the_outcome_are_found() -> None:
+    rng = np.random.default_rng(3)
+    label = (np.arange(80) % 2).astype(np.float64)
+    start = np.datetime64("2015-01-01", "us")
+    hours = rng.integers(0, 24 * 300, (80, 6)) * np.timedelta64(1, "h")
+    events = pl.DataFrame(
+        {"subject_id": np.repeat(np.arange(80), 6), "time": (start + hours).ravel(), "code": "LAB//x"}
+    ).with_columns(
+        pl.col("time").cast(pl.Datetime("us")), pl.lit("second").alias("time_precision"),
+        pl.lit(1.0, dtype=pl.Float32).alias("numeric_value"),
+        *(pl.lit(None, dtype=pl.String).alias(c) for c in ("text_value", "unit")),
+    )  # fmt: skip
+    events = EVENTS.validate(events.with_columns(pl.col("time").alias("available_time")).select(EVENTS.names))
+    latest = events.group_by("subject_id").agg(pl.col("time").max()).sort("subject_id")["time"]
+    far = pl.Series(rng.integers(1, 100, 80)).cast(pl.Int64)
+    alike = latest + pl.select(pl.duration(days=far)).to_series()
+    at_event = pl.select(pl.when(pl.Series(label == 1)).then(latest).otherwise(alike)).to_series()
+    for times, status in ((alike, "passed"), (at_event, "failed")):
+        index = pl.DataFrame({"row": np.arange(80), "subject_id": np.arange(80), "prediction_time": times})
+        whole = FeatureMatrix(index.with_columns(pl.Series("label", label)), block(np.zeros((80, 0)), []), ())
+        found = certificate_checks.same_window(whole, FeatureInputs(index, CPU, events=events), binary=True)
+        assert found.status == status, found
+        assert "time since the last record: median " in found.found
+    none = certificate_checks.same_window(whole, FeatureInputs(index, CPU, events=None), binary=True)
+    assert none.status == "not applicable"
+
+
+@pytest.mark.parametrize(
+    ("in_gap", "status", "words"),
+    [
+        (None, "not applicable", "from the prediction on"), (0, "passed", "None of 60 rows"),
+        (3, "not provable", "Fewer than 10 of 60 rows"), (12, "not provable", "12 of 60 rows"),
+    ],
+)  # fmt: skip
+def test_outcomes_in_the_gap_are_listed(inputs: FeatureInputs, in_gap: int | None, status: str, words: str) -> None:
+    index = inputs.index.with_columns(pl.lit(0.0).alias("label"))
+    found = certificate_checks.outcome_in_gap(FeatureMatrix(index, block(np.zeros((N, 0)), []), ()), in_gap)
+    assert found.status == status
+    assert words in found.found

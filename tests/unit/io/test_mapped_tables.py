@@ -107,6 +107,10 @@ def test_a_wide_table_without_times_is_static(tmp_path: Path, suffix: str) -> No
         (1, "age", 50.0, "a", "static"), (1, "race//A", None, None, "static"), (2, "race//B", None, None, "static"),
         (3, "age", None, None, "static"),
     ]  # fmt: skip
+    assert found.events["text_value"].to_list() == [None, None, None, "x"]
+    assert found.report.adjusted == {
+        "people: rows whose columns other the mapping leaves out": 3, "people: age is no number; kept as text": 1
+    }  # fmt: skip
 
 
 def test_times_from_a_year_an_offset_and_a_list(tmp_path: Path) -> None:
@@ -169,3 +173,44 @@ def test_shipped_mappings_are_whole(name: str) -> None:
     mapping = shipped_mapping(name)
     assert {"patients", "admissions", "labevents", "diagnoses_icd"} <= {t.name for t in mapping.tables}
     assert {r.table for r in mapping.rules} >= {"diagnoses_icd", "procedures_icd", "drgcodes"}
+
+
+def test_numbers_that_cannot_be_read_are_counted_and_kept(tmp_path: Path) -> None:
+    mapping = LONG.replace('text = "result"\n', "")
+    found = read(write(tmp_path / "x", mapping, labs=LABS, items="item,label\ngluc,glucose\n"))
+    assert rows(found, "numeric_value", "text_value", "unit")[1] == (None, "<5", None)
+    assert found.report.adjusted["labs: result is no number; kept as text"] == 1
+    both = read(write(tmp_path / "y", labs=LABS, items="item,label\ngluc,glucose\n"))
+    assert both.report.adjusted["labs: result is no number; the text stands for it"] == 1
+
+
+def test_a_file_of_two_tables_is_an_error(tmp_path: Path) -> None:
+    mapping = WIDE + WIDE.split('missing = ["?"]\n')[1].replace('"*"', '"people"')
+    with pytest.raises(ConfigError, match=r"two tables of the mapping name people\.csv"):
+        read(write(tmp_path / "x", mapping, people="id,age,race\n1,50,A\n"))
+
+
+def test_a_broken_file_that_no_table_names_stops_nothing(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", labs=LABS, items="item,label\ngluc,glucose\n")
+    (folder / "other.parquet").write_text("no table")
+    left = {f.file: (f.rows, f.reason) for f in read(folder).report.left_out}
+    assert left["other.parquet"][0] == 0
+    assert left["other.parquet"][1].startswith("no table of the mapping names it; its rows cannot be counted: ")
+
+
+def test_a_row_keeps_its_facts_where_its_time_cannot_be_read(tmp_path: Path) -> None:
+    mapping = """
+subject = "id"
+[[table]]
+file = "visits"
+[[table.event]]
+code = "SEX//{sex}"
+when = "{sex} is not empty"
+[[table.event]]
+code = "VISIT"
+time = "day"
+"""
+    found = read(write(tmp_path / "x", mapping, visits="id,sex,day\n1,F,2020-01-01\n2,M,2020-02-31\n3,,2020-02-31\n"))
+    assert rows(found, "subject_id", "code") == [(1, "SEX//F"), (1, "VISIT"), (2, "SEX//M")]
+    assert found.report.dropped == {"time cannot be read": 1}
+    assert found.report.adjusted == {"visits: day cannot be read as a time": 2}

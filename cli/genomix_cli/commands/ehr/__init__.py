@@ -10,13 +10,14 @@ import pkgutil
 
 import typer
 
-_ORDER = ("convert", "describe", "cohort", "features")
+_ORDER = ("convert", "describe", "tasks", "cohort", "features")
 _EXAMPLE = """Examples:
 
 \b
   genomix ehr convert omop/ --from omop -o records
   genomix ehr describe records
   genomix ehr cohort records --task task.yaml -o labels.parquet
+  genomix ehr features records --labels labels.parquet -o features
 """
 
 
@@ -26,4 +27,6 @@ def register(app: typer.Typer) -> None:
     names = sorted(info.name for info in pkgutil.iter_modules(__path__))
     for name in sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
         importlib.import_module(f"{__name__}.{name}").register(group)
-    app.add_typer(group, name="ehr", help="Health records: convert, describe, label.", short_help="Health records.")
+    app.add_typer(
+        group, name="ehr", help="Health records: convert, describe, label, make features.", short_help="Health records."
+    )

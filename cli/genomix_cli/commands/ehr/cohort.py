@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genomix_cli.options import JsonOption, QuietOption
+from genomix_cli.options import JsonOption, QuietOption, a_number
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _EXAMPLE = """Examples:
 
 \b
   genomix ehr cohort records --task task.yaml -o labels.parquet
+  genomix ehr cohort records --task in_hospital_death -o labels.parquet
   genomix ehr cohort records --task task.yaml -o labels.parquet --flow flow.parquet --meds-labels meds_labels.parquet
 """
 
@@ -28,11 +32,38 @@ def register(group: typer.Typer) -> None:
 
 def cohort(
     records: MedsArgument,
-    task: Annotated[Path, typer.Option("--task", help="Task in the ACES dialect (YAML).", show_default=False)],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            show_default=False,
+            help="A task file in the ACES dialect (YAML), or a ready task's name (genomix ehr tasks).",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Table of labels: .parquet.", show_default=False)],
     flow: Annotated[Path | None, typer.Option("--flow", help="Table of who left at each step: .parquet.")] = None,
     meds_labels: Annotated[
         Path | None, typer.Option("--meds-labels", help="The labels that MEDS can express, as its label file.")
+    ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            "--ipcw",
+            metavar="DAYS",
+            min=0,
+            show_default=False,
+            callback=a_number,
+            help="Ask for the outcome within so many days, weighted by the inverse probability of censoring.",
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            show_default=False,
+            help="Table of subject_id and split: --ipcw learns from people in train alone (default: from everyone).",
+        ),
     ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -41,6 +72,7 @@ def cohort(
     from genomix.ehr.aces import read_task
     from genomix.ehr.cohort import extract_cohort
     from genomix.ehr.labels import policy_comparison, to_meds_labels
+    from genomix.ehr.ready_tasks import find_task
     from genomix.errors import ConfigError
     from genomix.io.meds import read_meds
     from genomix.provenance import atomic_path, output_errors
@@ -50,9 +82,15 @@ def cohort(
     for path in (out, flow, meds_labels):
         if path is not None and path.suffix != ".parquet":
             raise ConfigError(f"{path.name} is not named .parquet", hint=f"{path.stem}.parquet")
-    chosen = read_task(task)
+    if split is not None and horizon is None:
+        raise ConfigError("--split says whom --ipcw learns from, and there is no --ipcw", hint="leave it out")
+    chosen = read_task(find_task(task))
     events = read_meds(records).events
     found = extract_cohort(events, chosen)
+    if horizon is not None:
+        found = found._replace(labels=_weighted(found.labels, horizon, split))
+        if split is None:
+            say("--ipcw learned from all rows; where rows are held out, give --split", quiet=quiet)
     tables = {out: LABELS.validate(found.labels), flow: FLOW.validate(found.flow)}
     exported = None
     if meds_labels is not None:
@@ -88,3 +126,20 @@ def cohort(
         say(f"censoring {row['policy']}{mark}: {row['rows']:,} rows, {rate}", quiet=quiet)
     if exported is not None and exported.left_out:
         say(f"{exported.left_out:,} rows have no label that MEDS could hold (null)", quiet=quiet)
+
+
+def _weighted(labels: pl.DataFrame, horizon: float, split: Path | None) -> pl.DataFrame:
+    """Return the labels at a horizon, with weights learned from training people (everyone without a split)."""
+    import numpy as np
+
+    from genomix.ehr.censoring_weights import ipcw
+    from genomix.errors import LabelError
+    from genomix.io.label_tables import read_splits
+
+    rows = np.arange(labels.height)
+    if split is not None:
+        parts = labels.join(read_splits(split), on="subject_id", how="left", maintain_order="left")["split"]
+        rows = np.flatnonzero((parts == "train").fill_null(False).to_numpy())
+        if not len(rows):
+            raise LabelError("no row belongs to a person in train", where=str(split))
+    return ipcw(labels, horizon, rows)
