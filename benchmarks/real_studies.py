@@ -1,4 +1,4 @@
-"""Run the three real studies and print their figures as Markdown: ``python benchmarks/real_studies.py [--out DIR]``."""
+"""Run the real studies and print their figures as Markdown: ``python benchmarks/real_studies.py [--out DIR]``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from genomix_pipelines.execute import execute
 from genomix_pipelines.study import load_study
 
 STUDIES = Path(__file__).resolve().parent.parent / "tests" / "validation" / "studies"
+DEFAULT_STUDIES = ["mouse_cd8", "mimic4_death_24h", "geuvadis_chr22", "diabetes130", "diabetes130_first_stays"]
 SHOWN = {"binary": ("auroc", "auprc", "brier", "calibration_slope"), "regression": ("r2", "rmse", "pearson_r")}
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     """Run every study and print one table each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=None, help="keep the outputs here")
-    parser.add_argument("names", nargs="*", default=["mouse_cd8", "mimic4_death_24h", "geuvadis_chr22"])
+    parser.add_argument("names", nargs="*", default=DEFAULT_STUDIES)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for name in arguments.names:

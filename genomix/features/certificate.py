@@ -23,8 +23,10 @@ from genomix.features.certificate_checks import (
     columns_that_encode,
     date_only_records,
     given_columns,
+    given_in_time,
     imputed_from_training,
     kin_disjoint,
+    of_table,
     outcome_code_as_feature,
     outcome_in_gap,
     same_window,
@@ -84,6 +86,7 @@ def certify(
         outcome_code_as_feature(matrix, outcome_codes, inputs.events, code_depth(options)),
         score_discovery(score_cohorts or {}),
         given_columns(matrix),
+        *([given_in_time(matrix)] if of_table(matrix) else []),
         stamps_at_source(inputs.events),
     ]
     return CERTIFICATE.validate(

@@ -270,10 +270,26 @@ def score_discovery(cohorts: Mapping[str, str]) -> Check:
 def given_columns(matrix: FeatureMatrix) -> Check:
     """Name the columns that came ready-made: what they were fitted on cannot be seen from here."""
     claim = "Columns that the study was given ready-made were not fitted on held-out people."
-    names = all_columns(matrix).filter(pl.col("source") == "table")["name"].to_list()
+    given = all_columns(matrix).filter(pl.col("source") == "table")
+    by_column = pl.when(pl.col("aggregation") == "level").then("group").otherwise("name")  # levels by their column
+    told = pl.col("group") if of_table(matrix) else by_column
+    names = given.select(told.alias("told"))["told"].unique(maintain_order=True).to_list()
     if not names:
         return Check("given_columns", "not applicable", claim, "Every feature was made here.")
     return Check("given_columns", "not provable", claim, f"Made elsewhere: {some_of(names)}.")
+
+
+def of_table(matrix: FeatureMatrix) -> bool:
+    """Say whether the matrix is of a table study, whose rows have no times."""
+    return "source_row" in matrix.index.columns
+
+
+def given_in_time(matrix: FeatureMatrix) -> Check:
+    """Say of a table study what nothing can show: whether its columns were known before the outcome."""
+    claim = "Every column of the table was known when the prediction would be made."
+    n = all_columns(matrix).filter(pl.col("source") == "table")["group"].n_unique()
+    found = f"The table states no times: for its {n} columns this rests on the study's word."
+    return Check("given_in_time", "not provable", claim, found)
 
 
 def stamps_at_source(events: pl.DataFrame | None) -> Check:

@@ -24,12 +24,12 @@ class FeatureInputs:
 
     Parameters
     ----------
-    index: columns row, subject_id, prediction_time (and kin_group); never the label.
+    index: columns row, subject_id, prediction_time (and kin_group, source_row); never the label.
     events: the subjects' events (schema EVENTS), or None without records.
     genotypes: the genotype store, or None without genotypes.
     sample_of_row: for each row the 0-based sample in the store, -1 where the subject has none; None without genotypes.
     variant_keep: 0-based variants that passed quality control; None without genotypes.
-    table: a per-subject table (schema: subject_id + numeric columns), or None.
+    table: a table (subject_id, in a table study also source_row, + columns of numbers or text), or None.
     unrelated: for each row, True when it may be used to learn genetic structure (one per kin group).
     training_target: labels, NaN on every row but a fold's training rows; only ``fit`` is ever given it.
     """

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.features.family import FeatureInputs
+from genomix.features.given_table import KEYS
 from genomix.features.matrix import RowArray
 from genomix.io.genotype_format import beside
 from genomix.io.plink import MISSING_CALL, SUFFIXES, GenotypeStore
@@ -26,6 +27,9 @@ from genomix.schemas.events import EVENTS
 
 NEW_CODE = "CERTIFICATE//nobody has this"
 """Code of the added records."""
+
+NEW_LEVEL = "certificate: nobody has this"
+"""Text that half of the replaced texts of a table become."""
 
 _PATTERNS = 61
 """Different draws of genotypes; record r of the fileset has draw r mod 61."""
@@ -50,7 +54,7 @@ def with_others_replaced(inputs: FeatureInputs, train: RowArray, folder: Path, *
         inputs,
         index=inputs.index.with_columns((pl.col("prediction_time") + later).alias("prediction_time")),
         events=None if inputs.events is None else _other_events(inputs.events, ours, rng),
-        table=None if inputs.table is None else _other_table(inputs.table, ours, rng),
+        table=None if inputs.table is None else _other_table(inputs.table, ours, rng, np.random.default_rng((seed, 1))),
         unrelated=None if inputs.unrelated is None else np.where(here, ~inputs.unrelated, inputs.unrelated),
         genotypes=_other_genotypes(inputs, train, folder, rng),
     )
@@ -89,20 +93,29 @@ def _reworded(part: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     )
 
 
-def _other_table(table: pl.DataFrame, ours: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
-    """Give the others one another's values, scaled and shifted, and a tenth of them none."""
+def _other_table(
+    table: pl.DataFrame, ours: pl.Series, rng: np.random.Generator, text_rng: np.random.Generator
+) -> pl.DataFrame:
+    """Give the others one another's values, scaled and shifted or a text that nobody has, and a tenth of them none.
+
+    text_rng: draws for columns of text, so that they change no draw of anything else.
+    """
     theirs = np.flatnonzero(~table["subject_id"].is_in(ours.implode()).to_numpy())
     if not len(theirs):
         return table
     columns = []
     for name, dtype in table.schema.items():
-        if name == "subject_id":
+        if name in KEYS:
             continue
-        values = table[name].gather(rng.choice(theirs, len(theirs)))
+        draw = text_rng if dtype == pl.String else rng
+        values = table[name].gather(draw.choice(theirs, len(theirs)))
         if dtype.is_numeric():
-            spread = rng.integers(2, 9, len(theirs)) if dtype.is_integer() else rng.uniform(1.5, 9, len(theirs))
+            spread = draw.integers(2, 9, len(theirs)) if dtype.is_integer() else draw.uniform(1.5, 9, len(theirs))
             values = (values.cast(pl.Float64) * pl.Series(spread) + 1).cast(dtype, strict=False)
-        kept = pl.Series(rng.random(len(theirs)) >= 0.1)
+        elif dtype == pl.String:
+            new = pl.Series(draw.random(len(theirs)) < 0.5)
+            values = pl.select(pl.when(new).then(pl.lit(NEW_LEVEL)).otherwise(values)).to_series()
+        kept = pl.Series(draw.random(len(theirs)) >= 0.1)
         values = pl.select(pl.when(kept).then(values)).to_series()
         columns.append(table[name].scatter(theirs, values).alias(name))
     return table.with_columns(columns)

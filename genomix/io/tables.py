@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
+from genomix.errors import ConfigError, FormatError, InputNotFoundError, TruncatedInputError
 from genomix.io.contigs import normalise_contig
 
 
@@ -47,12 +49,16 @@ def read_text(path: Path) -> str:
         raise FormatError(f"{path.name} is not UTF-8 text (byte {error.start})", where=str(path)) from error
 
 
-def read_table(path: Path, *, text: tuple[str, ...] = ()) -> pl.DataFrame:
+def read_table(
+    path: Path, *, text: tuple[str, ...] = (), as_text: bool = False, missing: Sequence[str] = ()
+) -> pl.DataFrame:
     """Read a CSV, TSV or Parquet table with a header; the separator is found from the header line.
 
     Parameters
     ----------
     path: the file, compressed or not. text: columns whose values are names, not numbers (007 stays 007).
+    as_text: every column of a text file is read as text. missing: what a text file writes for nothing, beside NA and
+        the like.
 
     Raises
     ------
@@ -78,10 +84,62 @@ def read_table(path: Path, *, text: tuple[str, ...] = ()) -> pl.DataFrame:
     return pl.read_csv(
         io.StringIO(content),
         separator=separator,
-        null_values=_MISSING,
+        null_values=[*_MISSING, *missing],
+        infer_schema=not as_text,
         infer_schema_length=None,
         schema_overrides={n: pl.String for n in text if n in names},
     )
+
+
+def read_text_columns(path: Path, names: Sequence[str], *, missing: Sequence[str] = ()) -> pl.DataFrame:
+    """Read columns of a table as text, without space at either end; null where there is none or ``missing`` says so.
+
+    Whole numbers of a Parquet file are written without a decimal point, truth values as 1 and 0.
+
+    Raises
+    ------
+    ConfigError: when the table has no such column. InputNotFoundError, FormatError: as :func:`read_table`.
+    """
+    frame = read_table(path, as_text=True)
+    absent = [n for n in names if n not in frame.columns]
+    if absent:
+        near = difflib.get_close_matches(absent[0], frame.columns, n=1)
+        hint = (f"did you mean {near[0]!r}? " if near else "") + "it has: " + ", ".join(frame.columns)
+        raise ConfigError(f"the table has no column {absent[0]!r}", where=str(path), hint=hint)
+    nothing = [*_MISSING, *missing]
+    return frame.select(
+        pl.when(~text.is_in(nothing)).then(text).alias(n)
+        for n in names
+        for text in [_text_of(frame[n]).str.strip_chars()]
+    )
+
+
+def _text_of(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Boolean:
+        values = values.cast(pl.Int8)
+    if values.dtype.is_float() and (values.is_nan() | ((values == values.round()) & (values.abs() < 2**53))).all():
+        values = values.fill_nan(None).cast(pl.Int64)
+    return values.cast(pl.String)
+
+
+def numbers_of(texts: pl.Series, path: Path) -> pl.Series:
+    """Return a text column as Float64.
+
+    Raises
+    ------
+    FormatError: naming the column and the first row that holds no finite number; not what it holds, which may be
+        anything.
+    """
+    numbers = texts.cast(pl.Float64, strict=False)
+    wrong = texts.is_not_null() & (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
+    if wrong.any():
+        more = int(wrong.sum()) - 1
+        raise FormatError(
+            f"column {texts.name!r} is not a number in row {int(wrong.arg_max() or 0) + 1} of the table, header not "
+            f"counted" + (f" (and in {more:,} more)" if more else ""),
+            where=str(path), hint="list it as categorical, or its word for nothing in missing_values",
+        )  # fmt: skip
+    return numbers
 
 
 def _check_widths(text: str, separator: str, width: int, path: Path) -> None:

@@ -22,6 +22,7 @@ _MAX_NEWTON_STEPS = 50
 _MAX_SWEEPS = 5000
 _TOLERANCE = 1e-9
 _LEAST_CURVATURE = 1e-6
+_MANY_ROWS = 20_000  # from here on the descent runs over products of columns, made once a step, and not over rows
 
 
 class Coefficients(NamedTuple):
@@ -151,7 +152,7 @@ def _elastic_net(
     # The cyclic descent draws nothing, but without a seed scikit-learn advances NumPy's shared generator.
     net = ElasticNet(
         alpha=(l1 + l2) / rows, l1_ratio=l1 / (l1 + l2), fit_intercept=False, warm_start=True, tol=_TOLERANCE,
-        max_iter=_MAX_SWEEPS, random_state=0,
+        max_iter=_MAX_SWEEPS, random_state=0, precompute=rows >= _MANY_ROWS and design.shape[1] < rows // 10,
     )  # fmt: skip
     net.coef_ = start.copy()
     with warnings.catch_warnings():

@@ -27,7 +27,7 @@ from genomix.report.charts import (
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import CURVE_NAMES, metric_name, model_name
 from genomix.report.numbers import Estimate, people_cell, percent, plain, shows_share
-from genomix.report.select import counts, curve, curve_models, mark, primary_model, targets
+from genomix.report.select import counts, curve, curve_models, is_table, mark, primary_model, targets, unit_word
 
 MAX_TABLE_POINTS = 25
 
@@ -67,7 +67,8 @@ def roc_and_precision(inputs: ReportInputs, found: Estimate, n: str) -> Figure |
     prevalence = held.events / held.rows if held.rows and held.events is not None else None
     prevalence = prevalence if shows_share(prevalence, held.rows) else None
     svg = _draw_roc_and_precision(roc, precision, prevalence, mark(inputs))
-    caption = f"Across all cut-offs the model ranks people with AUROC {found.text()}; the dotted lines show no skill."
+    ranked = unit_word(inputs) if is_table(inputs) else "people"
+    caption = f"Across all cut-offs the model ranks {ranked} with AUROC {found.text()}; the dotted lines show no skill."
     alt = f"Two panels. Left: sensitivity against one minus specificity, {_extent(roc)}. Right: precision (positive "
     alt += f"predictive value) against sensitivity, {_extent(precision)}; prevalence is {percent(prevalence)}."
     return Figure(svg, caption, alt, n, _panels_table(roc, precision))

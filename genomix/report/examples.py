@@ -16,6 +16,7 @@ from genomix.report.select import sentence
 
 YEARS = ("a", "year", "years")
 NO_RECORDS = "No single record or variant stands behind this feature."
+GIVEN = "This is what the table says of the row."
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def render_examples(examples: Sequence[ExampleSubject], facts: StudyFacts) -> st
     people = [_person(example, facts) for example in sorted(examples, key=lambda e: e.ordinal)]
     return page(
         "examples.html.j2", title=facts.title, banner=banner(facts), simulated=simulated_banner(facts), css=css,
-        policy=security_policy(css), people=people, no_records=NO_RECORDS,
+        policy=security_policy(css), people=people, of_table=facts.table_rows is not None,
+        no_records=NO_RECORDS if facts.table_rows is None else GIVEN,
         scale="log-odds" if facts.objective == "binary" else "the outcome's unit",
     )  # fmt: skip
 

@@ -7,12 +7,24 @@ import polars as pl
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import family_name
 from genomix.report.numbers import percent
+from genomix.report.select import is_table
 
 
 def leading_families(inputs: ReportInputs) -> str:
-    """Return the two families that move predictions most, with their shares; empty when not computed."""
+    """Return the two families (of a table: columns) that move predictions most, with their shares; or nothing."""
+    if is_table(inputs):
+        named = [(group_name(inputs, n), share) for n, _, share in importance_by(inputs, "group")[:2]]
+        return " and ".join(f"“{name}” ({percent(share)})" for name, share in named)
     found = importance_by(inputs, "family")[:2]
     return " and ".join(f"{family_name(n).lower()} ({percent(s)})" for n, _, s in found)
+
+
+def group_name(inputs: ReportInputs, group: str) -> str:
+    """Return how a group is shown; a table study's column in the study's own words."""
+    if not is_table(inputs):
+        return group
+    named = inputs.columns.filter((pl.col("group") == group) & (pl.col("family") == "table"))
+    return str(named["sentence"][0]) if named.height else group
 
 
 def importance_by(inputs: ReportInputs, level: str) -> list[tuple[str, float, float]]:

@@ -68,6 +68,7 @@ RUNG_WORDS = {
 FAMILY_NAMES = {
     "record_windows": "Health records", "demographics": "Demographics", "polygenic_score": "Polygenic score",
     "ancestry_pcs": "Genetic ancestry", "dosages": "Variant dosages", "table": "Given table",
+    "table_categories": "Given table, categories",
 }  # fmt: skip
 
 

@@ -33,6 +33,11 @@ def is_binary(inputs: ReportInputs) -> bool:
     return inputs.facts.objective == "binary"
 
 
+def is_table(inputs: ReportInputs) -> bool:
+    """Say whether the study is of one table, without records, genotypes or times."""
+    return inputs.facts.table_rows is not None
+
+
 def primary_metric(inputs: ReportInputs) -> str:
     """Return the metric of page one."""
     return PRIMARY.get(inputs.facts.objective, "r2")
@@ -73,7 +78,9 @@ def counts(inputs: ReportInputs, target: str) -> Counts:
 
 
 def unit_word(inputs: ReportInputs) -> str:
-    """Return what a row is, in the plural: the last unit of the flow that names one, else people."""
+    """Return what a row is, in the plural: a table study's word, else the flow's last unit with a name, else people."""
+    if inputs.facts.table_rows is not None:
+        return inputs.facts.table_rows
     named = [u for u in inputs.flow["unit"].to_list() if u in ("people", "samples", "admissions")]
     of_records = inputs.flow.filter((pl.col("part") == "records") & pl.col("unit").is_in(["people", "admissions"]))
     if inputs.flow.height and inputs.flow["unit"].to_list()[-1] == "rows":

@@ -20,6 +20,7 @@ INDEX = FrameSchema(
         Column("label", pl.Float64, "what is predicted"),
         Column("weight", pl.Float64, "weight of the row"),
         Column("kin_group", pl.Int64, "rows of one kin group are never split"),
+        Column("source_row", pl.Int64, "0-based row of a table study's table", optional=True),
     ),
     key=("row",),
     extra_allowed=True,  # one String column fold_0, fold_1, ... per fold, holding a role

@@ -29,12 +29,19 @@ LABELS = FrameSchema(
     key=("subject_id", "prediction_time"),
 )
 
+TABLE_LABELS = FrameSchema(
+    "labels of a table study",
+    (*LABELS.columns, Column("source_row", pl.Int64, "0-based row of the study's table")),
+    key=("source_row",),
+)
+"""A table states no times, so a person's rows are told apart by where they stand in it."""
+
 FLOW = FrameSchema(
     "cohort flow",
     (
         Column("part", pl.String, "genotypes | records | study: the box's column in the diagram"),
         Column("step", pl.String, "what was asked, as a sentence"),
-        Column("unit", pl.String, "people | samples | variants | admissions | rows"),
+        Column("unit", pl.String, "people | samples | variants | admissions | rows, or a table study's word"),
         Column("entered", pl.Int64, "count before the step"),
         Column("removed", pl.Int64, "count removed by the step"),
         Column("kept", pl.Int64, "count after the step"),

@@ -182,6 +182,8 @@ def _labels(study: Study, report: CheckReport, found: _Found) -> None:
         task = read_task(study.task.path)
         if found.records is not None:
             found.labels["outcome"] = extract_cohort(found.records, task).labels
+    elif study.of_table:
+        _table(study, report, found)
     elif found.samples is not None:
         _phenotypes(study, found)
     for target, labels in list(found.labels.items()):
@@ -207,6 +209,24 @@ def _phenotypes(study: Study, found: _Found) -> None:
         check_target(phenotypes, target, study.phenotype.path)
         mine = phenotypes.values.filter(pl.col("sample_id").is_in(found.samples))
         found.labels[target] = mine.select("sample_id", pl.col(target).alias("value"))
+
+
+def _table(study: Study, report: CheckReport, found: _Found) -> None:
+    """Read a table study's table; count its rows and people, and the rows that each step leaves out."""
+    from genomix_pipelines.table_rows import table_cohort
+
+    assert study.table is not None
+    cohort = table_cohort(study, study.table.path)
+    word, figures = study.table.row_word, cohort.quality
+    report.facts["table"] = f"{cohort.flow['entered'][0]:,} {word}"
+    for step, removed, kept in cohort.flow.select("step", "removed", "kept").rows()[1:]:
+        report.facts[step] = f"{removed:,} {word} removed, {kept:,} kept"
+        if not removed:
+            report.warnings.append(f"no row of the table is left out by “{step}”")
+    several = f"{figures['people_with_several_rows']:,} of them with several"
+    report.facts["people"] = f"{figures['rows']:,} {word} of {figures['people']:,} people, {several}"
+    report.facts["columns"] = f"{len(study.table.columns)} numbers, {len(study.table.categorical)} categories"
+    found.labels["outcome"] = cohort.labels
 
 
 def _overlap(study: Study, report: CheckReport, found: _Found) -> None:
@@ -296,7 +316,7 @@ def least_parameters(study: Study) -> int:
     """Return the smallest number of candidate parameters that the study's families will make."""
     features = study.features
     count = 2 * (features.demographics is not None)
-    count += len(study.table.columns) if features.table is not None and study.table is not None else 0
+    count += len(study.table.feature_columns) if features.table is not None and study.table is not None else 0
     count += features.ancestry_pcs.n_components if features.ancestry_pcs is not None else 0
     count += len(study.scores) if features.polygenic_score is not None else 0
     if features.record_windows is not None:

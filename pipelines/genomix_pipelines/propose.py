@@ -43,7 +43,8 @@ def propose_study(folder: Path) -> str:
             hint="genotypes are "
             + ", ".join(GENOTYPE_SUFFIXES)
             + "; records are a folder of MEDS, OMOP, FHIR, MIMIC or "
-            "eICU, or tables with a mapping.toml (genomix init --mapping proposes one)",
+            "eICU, or tables with a mapping.toml (genomix init --mapping proposes one); a study of one table is "
+            "written by hand: docs/how-to/study-one-table.md",
         )
     parts = [
         _about(),

@@ -119,6 +119,7 @@ def study_facts(context: StageContext) -> StudyFacts:
         data_use=about.data_use,
         limitations=(*about.limitations, *own_limitations(context)),
         no_model=no_model_sentence(context),
+        table_rows=study.table.row_word if study.of_table and study.table else None,
     )
 
 
@@ -166,6 +167,8 @@ def flow(context: StageContext) -> pl.DataFrame:
 def quality(context: StageContext) -> dict[str, Any]:
     """Return plain figures of the records' and the genotypes' quality."""
     found: dict[str, Any] = {}
+    if context.study.of_table:
+        found["table"] = read_json(_any(context, "cohort") / "cohort.json")["table"]
     if context.has("convert_records"):
         found["records"] = read_json(context.folder("convert_records") / "quality.json")
         conversion = read_json(context.folder("convert_records") / "conversion.json")

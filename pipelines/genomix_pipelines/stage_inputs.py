@@ -19,6 +19,7 @@ from genomix.schemas.features import RUNGS
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.study import Study
 from genomix_pipelines.study_sections import BurdenSection, RecordWindowsSection
+from genomix_pipelines.table_rows import table_features
 
 
 class FamilyInputs(NamedTuple):
@@ -37,18 +38,33 @@ def family_inputs(context: StageContext, index: pl.DataFrame, *, table_folder: P
     index: schema INDEX. table_folder: where ``table.parquet`` lies; default: the features stage's folder.
     """
     study: Study = context.study
-    names = [name for name, options in study.features if options is not None]
+    names = family_names(study)
     families = load_families(names)
     ordered = dict(sorted(families.items(), key=lambda item: (RUNGS.index(item[1].rung), names.index(item[0]))))
     folder = table_folder if table_folder is not None else context.folder("features")
     inputs = FeatureInputs(
-        index=index.select("row", "subject_id", "prediction_time", "kin_group"),
+        index=index.select(
+            "row", "subject_id", "prediction_time", "kin_group", *(c for c in ("source_row",) if c in index.columns)
+        ),
         device=context.device,
         events=events_of(context, index) if context.has("convert_records") else None,
         table=pl.read_parquet(folder / "table.parquet") if (folder / "table.parquet").exists() else None,
         **genotype_inputs(context),
     )
     return FamilyInputs(ordered, {name: family_options(context, name) for name in ordered}, inputs)
+
+
+def family_names(study: Study) -> list[str]:
+    """Return the families of a study; [features.table] stands for the numbers and for the categories of the table."""
+    names = []
+    for name, options in study.features:
+        if options is None:
+            continue
+        if name == "table" and study.table is not None and study.table.categorical:
+            names += ["table", "table_categories"] if study.table.columns else ["table_categories"]
+        else:
+            names.append(name)
+    return names
 
 
 def read_events(context: StageContext) -> pl.DataFrame:
@@ -87,6 +103,13 @@ def genotype_inputs(context: StageContext) -> dict[str, Any]:
 def family_options(context: StageContext, name: str) -> dict[str, Any]:
     """Return a family's options from the study file, by the family's own names."""
     study: Study = context.study
+    if name == "table_categories":
+        assert study.table is not None
+        return {
+            "columns": [c.model_dump(mode="json", exclude_none=True) for c in study.table.categorical],
+            "min_subjects": study.table.min_subjects,
+            "sentences": dict(study.table.sentences),
+        }
     section = getattr(study.features, name)
     given: dict[str, Any] = section.model_dump(mode="json", exclude_none=True)
     if name == "record_windows":
@@ -146,15 +169,19 @@ def cis_region(context: StageContext, window_bp: int) -> dict[str, Any]:
 
 
 def write_used_table(context: StageContext) -> None:
-    """Write ``table.parquet`` (subject_id + columns) when the study uses a table."""
+    """Write ``table.parquet`` (subject_id, in a table study source_row, + columns) when the study uses a table."""
     study: Study = context.study
     if "table" not in context.files or study.table is None:
         return
     path = context.files["table"]
+    if study.of_table:
+        table_features(study, path).write_parquet(context.out / "table.parquet")
+        return
     if study.table.format == "qtltools_covariates":
         frame = read_qtltools_covariates(path)
     else:
-        frame = read_table(path, text=(study.table.id_column,))
+        categories = [c.column for c in study.table.categorical]
+        frame = read_table(path, text=(study.table.id_column, *categories), missing=study.table.missing_values)
         if study.table.id_column not in frame.columns:
             raise FormatError(
                 f"no column {study.table.id_column!r}", where=str(path), hint="it has: " + ", ".join(frame.columns)

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from genomix_pipelines.study_sections import (
     GenotypesSection,
     LinkSection,
     ModelSection,
+    OutcomeSection,
     PhenotypeSection,
     RecordsSection,
     ReportSection,
@@ -45,6 +46,7 @@ class Study(Section):
     task: TaskSection | None = None
     phenotype: PhenotypeSection | None = None
     table: TableSection | None = None
+    outcome: OutcomeSection | None = None
     link: LinkSection | None = None
     split: SplitSection = SplitSection()
     features: FeaturesSection = FeaturesSection()
@@ -61,6 +63,8 @@ class Study(Section):
     @property
     def binary(self) -> bool:
         """Whether the outcome is yes/no."""
+        if self.outcome is not None:
+            return self.outcome.kind == "binary"
         return self.phenotype is None or self.phenotype.objective == "binary"
 
     @property
@@ -76,16 +80,23 @@ class Study(Section):
     @property
     def labelled(self) -> bool:
         """Whether rows and an outcome are asked for."""
-        return self.task is not None or self.phenotype is not None
+        return self.task is not None or self.phenotype is not None or self.of_table
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the rows of the study are those of one table, without records, genotypes or times."""
+        return self.outcome is not None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
         for wrong, message in (
-            (self.modelled and not self.labelled, "give [task] (with [records]) or [phenotype]"),
+            (self.modelled and not self.labelled, "give [task] (with [records]), [phenotype] or [outcome]"),
             (self.task and self.phenotype, "give [task] or [phenotype], not both"),
             (self.task and not self.records, "[task] needs [records]"),
             (self.phenotype and not self.genotypes, "[phenotype] needs [genotypes]"),
-            (not self.records and not self.genotypes, "give [genotypes], [records] or both"),
+            (not self.records and not self.genotypes and not self.of_table,
+             "give [genotypes], [records] or both, or [outcome] with [table]"),
+            *table_rules(self),
             (self.features.record_windows and not self.records, "[features.record_windows] needs [records]"),
             (self.features.ancestry_pcs and not self.genotypes, "[features.ancestry_pcs] needs [genotypes]"),
             (self.features.dosages and not self.genotypes, "[features.dosages] needs [genotypes]"),
@@ -103,6 +114,34 @@ class Study(Section):
             if wrong:
                 raise ValueError(message)
         return self
+
+
+def table_rules(study: Study) -> Iterator[tuple[object, str]]:
+    """Yield what a table study, and a table in any other, may not hold: (whether it does, what is wrong)."""
+    table, outcome = study.table, study.outcome
+    if outcome is None:
+        for key in ("row_column", "leave_out", "keep_first"):
+            yield (
+                table and getattr(table, key),
+                f"[table] {key} needs [outcome]: the rows of the study are not the table's",
+            )
+        return
+    yield table is None, "[outcome] needs [table]"
+    for key in ("genotypes", "records", "task", "phenotype", "link", "scores"):
+        yield getattr(study, key), f"[outcome] makes the table's rows the study: leave out [{key}]"
+    other = [name for name, options in study.features if options is not None and name != "table"]
+    yield other, f"a table study has the features of [features.table] alone, not {', '.join(other)}"
+    if table is None:
+        return
+    yield table.format != "table", '[outcome] needs [table] format = "table"'
+    yield study.features.table and not table.feature_columns, "[features.table] needs columns or categorical in [table]"
+    yield outcome.column in (table.id_column, table.row_column), f"[outcome] column {outcome.column!r} names the row"
+    yield (
+        outcome.column in table.feature_columns,
+        f"{outcome.column!r} is the outcome and may not be a feature: take it out of [table]",
+    )
+    reserved = [n for n in table.feature_columns if n in ("subject_id", "source_row")]
+    yield reserved, f"a column named {', '.join(reserved)} cannot be a feature: rename it in the table"
 
 
 def load_study(path: Path) -> Study:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _as_text(value: object) -> object:
+    """Return a number or truth value of the study file as a table writes it; anything else as it is."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else value
+
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+CellText = Annotated[str, BeforeValidator(_as_text)]
+"""What a cell of a table holds; a number may be written without quotes."""
 WINDOW = r"^(full|[1-9][0-9]*d|since:\S.*)$"
 
 
@@ -101,14 +111,96 @@ class PhenotypeSection(Section):
     objective: Literal["binary", "regression"] = "regression"
 
 
+class CategorySection(Section):
+    """[table.categorical]: a text column of the table; its name alone may stand for it.
+
+    ``prefix``: how many characters of a value are kept (3 makes 250.83 and 250.1 one level). ``names``: what a level
+    is called in the report.
+    """
+
+    column: Annotated[str, Field(min_length=1)]
+    prefix: Annotated[int, Field(ge=1)] | None = None
+    names: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"column": value} if isinstance(value, str) else value
+
+
+class LeaveOutSection(Section):
+    """[[table.leave_out]]: rows that do not enter a table study, and why, as the cohort flow shows it."""
+
+    column: Annotated[str, Field(min_length=1)]
+    values: Annotated[tuple[CellText, ...], Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class TableSection(Section):
-    """[table]: columns per sample or subject, measured elsewhere."""
+    """[table]: columns per sample or subject, measured elsewhere; with [outcome], the rows of the study itself.
+
+    ``columns`` are numbers, ``categorical`` text; levels of fewer than ``min_subjects`` training people are pooled. In
+    a table study (see [outcome]) ``id_column`` names the person, ``row_column`` what is unique to each row,
+    ``keep_first`` the number whose smallest value marks a person's one row, and ``row_word`` what a row is, in the
+    plural.
+    """
 
     path: Path
     format: Literal["table", "qtltools_covariates"] = "table"
     id_column: str = "sample_id"
+    row_column: str | None = None
+    row_word: Annotated[str, Field(min_length=1)] = "rows"
     columns: tuple[str, ...] = ()
+    categorical: tuple[CategorySection, ...] = ()
+    min_subjects: Annotated[int, Field(ge=1)] = 20
+    missing_values: tuple[CellText, ...] = ()
+    leave_out: tuple[LeaveOutSection, ...] = ()
+    keep_first: str | None = None
     sentences: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Names of the columns that the study lists as features."""
+        return (*self.columns, *(c.column for c in self.categorical))
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> TableSection:
+        names = self.feature_columns
+        twice = sorted({n for n in names if names.count(n) > 1})
+        own = [n for n in names if n in (self.id_column, self.row_column)]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is listed twice among columns and categorical")
+        if own:
+            raise ValueError(f"{own[0]!r} says whose row it is and may not be a feature")
+        if self.categorical and self.format != "table":
+            raise ValueError(f'categorical needs format = "table": {self.format} holds numbers only')
+        return self
+
+
+class OutcomeSection(Section):
+    """[outcome]: the column of [table] that is predicted; its rows are the study's rows (a table study).
+
+    A yes/no outcome lists the values that mean yes and those that mean no; rows with a value of ``unknown``, or none,
+    count as without a label. Any other value is an error.
+    """
+
+    column: Annotated[str, Field(min_length=1)]
+    kind: Literal["binary", "regression"] = "binary"
+    positive: tuple[CellText, ...] = ()
+    negative: tuple[CellText, ...] = ()
+    unknown: tuple[CellText, ...] = ()
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> OutcomeSection:
+        listed = (*self.positive, *self.negative, *self.unknown)
+        twice = sorted({v for v in listed if listed.count(v) > 1})
+        if twice:
+            raise ValueError(f"the value {twice[0]!r} is listed twice")
+        if self.kind == "binary" and not (self.positive and self.negative):
+            raise ValueError("a yes/no outcome needs both positive and negative values")
+        if self.kind == "regression" and (self.positive or self.negative):
+            raise ValueError('positive and negative belong to kind = "binary"')
+        return self
 
 
 class LinkSection(Section):

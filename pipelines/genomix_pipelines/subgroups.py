@@ -20,18 +20,26 @@ Labels = list[str | None]
 def labels_of_rows(context: StageContext, variables: tuple[str, ...]) -> dict[str, Labels]:
     """Return one label (or None) per row for each variable that the study has.
 
-    Sex comes from the records' feature where there is one, else from the genotypes' sample table; ancestry from the
-    sample table's declared column; age from the feature.
+    In a table study they are the categories of that name. Elsewhere sex comes from the records' feature where there is
+    one, else from the genotypes' sample table; ancestry from the sample table's declared column; age from the feature.
     """
     matrix = read_matrix(context.folder("features") / "matrix")
-    samples = sample_rows(context)
-    found: dict[str, Labels | None] = {
-        "sex": _sex(matrix, samples),
-        "ancestry": _ancestry(context, samples),
-        "age": _age(matrix),
-    }
+    found: dict[str, Labels | None]
+    if context.study.of_table:
+        found = _categories(context, matrix, variables)
+    else:
+        samples = sample_rows(context)
+        found = {"sex": _sex(matrix, samples), "ancestry": _ancestry(context, samples), "age": _age(matrix)}
     chosen = {name: found.get(name) for name in variables}
     return {name: labels for name, labels in chosen.items() if labels is not None and len(set(labels) - {None}) > 1}
+
+
+def _categories(context: StageContext, matrix: FeatureMatrix, variables: tuple[str, ...]) -> dict[str, Labels | None]:
+    """Return the values of a table study's categorical columns by row, in the study's own words."""
+    table = pl.read_parquet(context.folder("features") / "table.parquet")
+    rows = matrix.index.select("source_row").join(table, on="source_row", how="left", maintain_order="left")
+    chosen = {c.column: c for c in context.study.table.categorical if c.column in variables}
+    return {name: [c.names.get(v, v) for v in rows[name].to_list()] for name, c in chosen.items()}
 
 
 def sample_rows(context: StageContext) -> pl.DataFrame | None:

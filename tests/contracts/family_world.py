@@ -50,6 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ancestry_pcs": {"n_components": 2, "prune_r2": None},
     "burden": {"genes": _GENES, "max_frequency": 0.6, "collapse": "weighted", "weights": "beta", "missing": "mean"},
     "dosages": {"prune_r2": 0.3, "minor_allele_frequency": 0.1},
+    "table_categories": {"min_subjects": 3},
     "polygenic_score": {"scores": [{"name": "S", "weights": _WEIGHTS}], "n_components": 2, "prune_r2": None},
     "record_windows": {
         "windows": ["2d", "30d", "full"],
@@ -143,7 +144,8 @@ def events_of(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
 
 def _draw_table(rng: np.random.Generator) -> pl.DataFrame:
     subjects = SUBJECTS[:-3]
-    return pl.DataFrame({"subject_id": subjects, "height": rng.normal(170, 8, len(subjects)).round(1)})
+    site = [None if s % 7 == 0 else f"site {s % 5 if s % 11 else 9}" for s in subjects]
+    return pl.DataFrame({"subject_id": subjects, "height": rng.normal(170, 8, len(subjects)).round(1), "site": site})
 
 
 def rows_of(inputs: FeatureInputs, rows: np.ndarray) -> FeatureInputs:
@@ -253,4 +255,5 @@ def _other_events(events: pl.DataFrame | None, chosen: list[int]) -> pl.DataFram
 def _other_table(table: pl.DataFrame | None, chosen: list[int]) -> pl.DataFrame:
     assert table is not None
     height = pl.when(pl.col("subject_id").is_in(chosen)).then(pl.col("height") * 3).otherwise("height")
-    return table.with_columns(height.alias("height"))
+    site = pl.when(pl.col("subject_id").is_in(chosen)).then(pl.lit("another site")).otherwise("site")
+    return table.with_columns(height.alias("height"), site.alias("site"))

@@ -20,6 +20,7 @@ from tests.contracts import sample_report as sample
 INPUTS: dict[str, Callable[[], ReportInputs]] = {
     "full": sample.full_inputs,
     "trait": sample.trait_inputs,
+    "table": sample.table_inputs,
     "quantity": sample.quantity_inputs,
     "suppressed": sample.suppressed_inputs,
     "empty": sample.empty_inputs,

@@ -48,6 +48,25 @@ def full_inputs() -> ReportInputs:
     )  # fmt: skip
 
 
+def table_inputs() -> ReportInputs:
+    """Return the full study as one of a table: no ladder, no windows, no kinship, columns of numbers and categories."""
+    full = full_inputs()
+    facts = replace(
+        full.facts, table_rows="clinic visits", genome_build=None, windows_days=(), gap_days=0.0, horizon_days=None
+    )
+    numbers = pl.int_range(pl.len()) % 2 == 0
+    columns = full.columns.with_columns(
+        pl.when(numbers).then(pl.lit("table")).otherwise(pl.lit("table_categories")).alias("family"),
+        pl.lit("table").alias("source"), pl.lit(None, dtype=pl.Float64).alias("smallest_lag_days"),
+    )  # fmt: skip
+    table = {
+        "rows": N_HELD, "people": N_HELD - 40, "people_with_several_rows": 7,
+        "given_columns": [{"column": "ward", "kind": "category", "rows_without_a_value": 3}],
+    }  # fmt: skip
+    split = {k: v for k, v in full.split.items() if "kinship" not in k and "crossing" not in k}
+    return replace(full, facts=facts, quality={"table": table}, columns=columns, ladder=LADDER.empty(), split=split)
+
+
 def suppressed_inputs() -> ReportInputs:
     """Return the full study with small cells planted in the flow, the subgroups, the thresholds and the folds."""
     full = full_inputs()

@@ -68,6 +68,20 @@ keep_together = "subjects"
 [features.demographics]
 [features.record_windows]
 """,
+    "table": """
+[table]
+path = "table.tsv"
+id_column = "person"
+columns = ["height"]
+categorical = ["site"]
+[outcome]
+column = "ill"
+positive = [1]
+negative = [0]
+[split]
+keep_together = "subjects"
+[features.table]
+""",
 }
 """Studies that between them want every stage and give every input."""
 

@@ -1,9 +1,12 @@
-"""Three real studies, from their committed study files to reports; figures from them stand in docs/explanation."""
+"""Real studies, from their committed study files to reports; figures from them stand in docs/explanation."""
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -39,7 +42,9 @@ def table(outcome: Outcome, stage: str, name: str, target: str | None = None) ->
     return pl.read_parquet(outcome.result.folder(stage, target) / f"{name}.parquet")
 
 
-@pytest.mark.parametrize("name", ["mouse_cd8", "mimic4_death_24h", "geuvadis_chr22"])
+@pytest.mark.parametrize(
+    "name", ["mouse_cd8", "mimic4_death_24h", "geuvadis_chr22", "diabetes130", "diabetes130_first_stays"]
+)
 def test_the_study_files_pass_their_own_check(name: str, real_data: Path, tmp_path: Path) -> None:
     report = check_study(load_study(study_file(name, real_data, tmp_path)))
     assert report.errors == []
@@ -104,3 +109,77 @@ def test_geuvadis_reports_all_twenty_genes_beside_the_linear_baseline(real_data:
     assert given["status"][0] == "not provable"
     columns = table(outcome, "features", "matrix/columns", study.targets[0])["name"].to_list()
     assert not [c for c in columns if "genes_" in c], "the expression components were fitted on everyone: a leak"
+
+
+DIED, HOSPICE = {"11", "19", "20", "21"}, {"13", "14"}
+
+
+def stays(real_data: Path) -> list[dict[str, str]]:
+    """Return the diabetes table's rows as Python's own reader gives them."""
+    with gzip.open(real_data / "uci-diabetes130" / "dataset_diabetes" / "diabetic_data.csv.gz", "rt") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_diabetes_readmission_from_one_table_of_many_stays_per_person(real_data: Path, tmp_path: Path) -> None:
+    rows = stays(real_data)
+    alive = [r for r in rows if r["discharge_disposition_id"] not in DIED]
+    kept = [r for r in alive if r["discharge_disposition_id"] not in HOSPICE]
+    assert (len(rows), len({r["patient_nbr"] for r in rows})) == (101_766, 71_518)
+    outcome, out = run("diabetes130", real_data, tmp_path)
+    flow = table(outcome, "cohort", "flow").select("entered", "removed", "kept", "events").rows()
+    early = [sum(r["readmitted"] == "<30" for r in part) for part in (rows, alive, kept)]
+    assert flow == [
+        (len(rows), 0, len(rows), early[0]),
+        (len(rows), len(rows) - len(alive), len(alive), early[1]),
+        (len(alive), len(alive) - len(kept), len(kept), early[2]),
+    ]
+    index = table(outcome, "split", "index")
+    assert index.height == len(kept)
+    assert index["label"].sum() == early[2]
+    assert index["subject_id"].n_unique() == len({r["patient_nbr"] for r in kept})
+    sides = index.group_by("subject_id").agg((pl.col("fold_0") == "held_out").n_unique().alias("n"))
+    assert sides["n"].max() == 1, "a person stands on both sides"
+    assert outcome.failed_checks == ()
+    for model in ("boosted", "linear"):
+        auroc = metric(outcome, "auroc", model=model)
+        assert 0.64 < auroc["low"] < auroc["estimate"] < auroc["high"] < 0.69, "published figures lie there"
+    certificate = table(outcome, "certificate", "certificate")
+    given = certificate.filter(pl.col("check") == "given_in_time").row(0, named=True)
+    assert given["status"] == "not provable"
+    held_out = index.filter(pl.col("fold_0") == "held_out")
+    assert auroc["n_rows"] == held_out.height > auroc["n_units"] == held_out["subject_id"].n_unique()
+    levels_follow_training_rows(outcome, index, rows)
+    html = (out / "report.html").read_text()
+    assert "held-out hospital stays" in html
+    assert "Discharged to: home" in html
+
+
+def levels_follow_training_rows(outcome: Outcome, index: pl.DataFrame, rows: list[dict[str, str]]) -> None:
+    """Count the people of each specialty among training rows by hand, and hold the made levels against that."""
+    people: dict[str, set[str]] = {}
+    for source_row, role in index.select("source_row", "fold_0").iter_rows():
+        if role == "train":
+            people.setdefault(rows[source_row]["medical_specialty"], set()).add(rows[source_row]["patient_nbr"])
+    enough = sorted(name for name, those in people.items() if len(those) >= 200 and name != "?")
+    made = table(outcome, "features", "matrix/fold_0/columns")["name"].to_list()
+    prefix = "table_categories:medical_specialty="
+    assert [n.removeprefix(prefix) for n in made if n.startswith(prefix)] == enough
+
+
+@pytest.mark.slow
+def test_diabetes_first_stays_are_those_of_the_smallest_number(real_data: Path, tmp_path: Path) -> None:
+    first: dict[str, dict[str, str]] = {}
+    for r in stays(real_data):
+        left_out = r["discharge_disposition_id"] in DIED | HOSPICE
+        if not left_out and int(r["encounter_id"]) < int(
+            first.get(r["patient_nbr"], {"encounter_id": 10**12})["encounter_id"]
+        ):
+            first[r["patient_nbr"]] = r
+    outcome, _ = run("diabetes130_first_stays", real_data, tmp_path)
+    index = table(outcome, "split", "index")
+    readmitted = Counter(r["readmitted"] for r in first.values())
+    assert (index.height, index["label"].sum()) == (len(first), readmitted["<30"]) == (69_990, 6_285)
+    assert index["subject_id"].is_unique().all()
+    auroc = metric(outcome, "auroc")
+    assert 0.60 < auroc["low"] < auroc["high"] < 0.70

@@ -1,4 +1,4 @@
-"""Columns of a table that the study gives, one row per subject (covariates measured elsewhere).
+"""Columns of numbers of a table that the study gives (covariates measured elsewhere), by subject or by row.
 
 Options: ``columns`` (names; default: all), ``rung`` is fixed to ``demographics``; ``sentences`` (name → sentence).
 What those columns were fitted on is not known here: the leakage certificate says that it cannot prove it.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from genomix.errors import ConfigError, FormatError
+from genomix.errors import ConfigError
 from genomix.features.family import FeatureInputs, Learned, Options
+from genomix.features.given_table import KEYS, table_of_rows
 from genomix.features.matrix import FeatureBlock, RowArray
 from genomix.schemas.features import COLUMNS
 
@@ -24,23 +25,18 @@ class TableFamily:
     needs = frozenset({"table"})
 
     def compute(self, inputs: FeatureInputs, options: Options) -> FeatureBlock:
-        """Return the chosen columns of ``inputs.table``, joined by subject; NaN where a subject has no row."""
+        """Return the chosen columns of ``inputs.table``, joined by subject or row; NaN where it has none."""
         assert inputs.table is not None
         wrong = sorted(set(options) - {"columns", "sentences"})
         if wrong:
             raise ConfigError(f"table has no option {wrong[0]!r}", hint="it has: columns, sentences")
-        if inputs.table["subject_id"].is_duplicated().any():
-            raise FormatError("the table has two rows of one subject", hint="keep one row per subject")
-        numeric = [n for n, t in inputs.table.schema.items() if t.is_numeric() and n != "subject_id"]
+        numeric = [n for n, t in inputs.table.schema.items() if t.is_numeric() and n not in KEYS]
         names = list(options.get("columns") or numeric)
         unknown = [n for n in names if n not in numeric]
         if unknown:
             raise ConfigError(f"table has no numeric column {unknown[0]!r}", hint="it has: " + ", ".join(numeric))
-        joined = inputs.index.select("subject_id").join(
-            inputs.table.select("subject_id", *(pl.col(n).cast(pl.Float32) for n in names)),
-            on="subject_id", how="left", maintain_order="left",
-        )  # fmt: skip
-        values = np.ascontiguousarray(joined.select(names).to_numpy().astype(np.float32))
+        joined = table_of_rows(inputs, names).cast(pl.Float32)
+        values = np.ascontiguousarray(joined.to_numpy().astype(np.float32))
         sentences = options.get("sentences", {})
         columns = COLUMNS.validate(
             pl.DataFrame(

@@ -11,7 +11,7 @@ from genomix.report.findings import status_sentence
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words
 from genomix.report.numbers import group_thousands, people, plain
-from genomix.report.select import unit_word
+from genomix.report.select import is_table, join_words, unit_word
 
 TITLE = "Leakage certificate"
 ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out"}
@@ -29,7 +29,7 @@ def render(inputs: ReportInputs) -> Section:
     rows = inputs.certificate.to_dicts()
     blocks: list[Block] = []
     if rows:
-        blocks.append(_table(rows))
+        blocks.append(_given_table(rows) if is_table(inputs) else _table(rows))
     if inputs.split:
         blocks.extend(_split(inputs))
     if not rows:
@@ -39,7 +39,15 @@ def render(inputs: ReportInputs) -> Section:
     return Section(TITLE, status_sentence(inputs), tuple(blocks))
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _given_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the checks of a table study; those of what it does not have are counted and not listed."""
+    applied = [r for r in rows if r["status"] != "not applicable"]
+    left = [in_words(r["check"]).lower() for r in rows if r["status"] == "not applicable"]
+    note = f"{len(left)} further checks are of times, codes or scores, which a table does not have: {join_words(left)}."
+    return _table(applied, note=note if left else "")
+
+
+def _table(rows: list[dict[str, Any]], *, note: str = "") -> Table:
     order: dict[str, int] = {status: i for i, status in enumerate(STATUSES)}
     ordered = sorted(rows, key=lambda r: order.get(r["status"], len(order)))
     cells = tuple(
@@ -50,7 +58,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         for r in ordered
     )  # fmt: skip
     columns = (Column("What a pass means"), Column("Result"), Column("What was computed"), Column("Check"))
-    return Table("Checks for leakage, failures first", columns, cells)
+    return Table("Checks for leakage, failures first", columns, cells, note=note)
 
 
 def _split(inputs: ReportInputs) -> list[Block]:
@@ -64,6 +72,8 @@ def _split(inputs: ReportInputs) -> list[Block]:
     lines = [(LABELS.get(k, in_words(str(k).removeprefix("n_"))), _plain(v)) for k, v in others.items()]
     if lines:
         blocks.append(text_table("How the split was made", ("Item", "Value"), lines))
+    if is_table(inputs):
+        return blocks
     note = "0.177 and above: first-degree relatives; 0.088: second degree; 0.044: third degree (KING)."
     blocks.append(Note("Kinship coefficients", note))
     return blocks

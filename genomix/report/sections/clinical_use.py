@@ -55,7 +55,7 @@ def render(inputs: ReportInputs) -> Section | None:
     )
     blocks: list[Block] = []
     if row:
-        blocks.append(Paragraph(_benefit_sentence(row, held)))
+        blocks.append(Paragraph(_benefit_sentence(row, held, inputs.facts.table_rows or "people")))
     if inputs.thresholds.height:
         blocks.append(_table(inputs, held))
     if frame.height:
@@ -81,14 +81,14 @@ def _decision_points(inputs: ReportInputs) -> pl.DataFrame:
     return frame.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
-def _benefit_sentence(row: dict[str, Any], held: Counts) -> str:
+def _benefit_sentence(row: dict[str, Any], held: Counts, unit: str) -> str:
     if hides_small_cell(row, held):
         return "Net benefit is withheld: fewer than 11 people stand behind a part of it."
     value = net_benefit(row)
     if not value.known or value.value is None:
         return "Net benefit at this threshold is not estimable."
     text = (
-        f"Net benefit at this threshold is {value.text()}: as good as finding {decimal(100 * value.value, 1)} people "
+        f"Net benefit at this threshold is {value.text()}: as good as finding {decimal(100 * value.value, 1)} {unit} "
         "with the outcome in every 100, with no false alarm"
     )
     everyone = row["net_benefit_treat_all"]

@@ -17,9 +17,11 @@ from genomix.report.blocks import Block, Cell, Column, Heading, Paragraph, Secti
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words
 from genomix.report.numbers import NOT_STATED, count, group_thousands, people, percent, plain, safe_share
+from genomix.report.select import unit_word
 
 TITLE = "The data and their quality"
 PARTS = {"records": "Health records", "genotypes": "Genotypes"}
+TABLE = "table"
 
 LABELS = {
     "build": "Genome build", "samples": "Samples", "samples_kept": "Samples that passed quality control",
@@ -44,6 +46,8 @@ LABELS = {
     "n_codes_with_several_units": "Codes with values in several units",
     "source_tables": "Source tables, and what became of their rows", "rows_with_events": "Rows that became events",
     "source_rows_without_an_event": "Rows of the source that gave no event, and why",
+    "people_with_several_rows": "People with several rows", "given_columns": "Columns of the table",
+    "rows_without_a_value": "Rows without a value",
     "codes_with_several_units": "Units of codes with several", "most_frequent_codes": "Most frequent codes",
     "quantiles_of_values": "Quantiles of the values that most people have", "p5": "5th percentile",
     "p25": "Lower quartile", "p50": "Median", "p75": "Upper quartile", "p95": "95th percentile", "n_people": "People",
@@ -62,19 +66,24 @@ def render(inputs: ReportInputs) -> Section:
         return Section(TITLE, "No figures on the quality of the data were recorded.")
     blocks: list[Block] = []
     for part, values in present.items():
-        name = PARTS.get(part, in_words(part))
+        name = "The table" if part == TABLE else PARTS.get(part, in_words(part))
         blocks.append(Heading(name))
         rows = [(_label(k), _value(k, v, values)) for k, v in values.items() if not _is_table(v)]
         if rows:
             blocks.append(text_table(f"{name}: what was read and how complete it is", ("Item", "Value"), rows))
         blocks.extend(_nested(k, v) for k, v in values.items() if _is_table(v))
-    missing = [PARTS[p].lower() for p in PARTS if p not in present]
+    missing = [] if TABLE in present else [PARTS[p].lower() for p in PARTS if p not in present]
     if missing:
         blocks.append(Paragraph(f"No figures on the quality of the {' and '.join(missing)} were recorded."))
-    return Section(TITLE, _finding(present), tuple(blocks))
+    return Section(TITLE, _finding(inputs, present), tuple(blocks))
 
 
-def _finding(present: Mapping[str, Mapping[str, Any]]) -> str:
+def _finding(inputs: ReportInputs, present: Mapping[str, Mapping[str, Any]]) -> str:
+    if TABLE in present:
+        of = present[TABLE]
+        return (
+            f"The study rests on one table: {people(of['rows'])} {unit_word(inputs)} of {people(of['people'])} people."
+        )
     records, genotypes = present.get("records", {}), present.get("genotypes", {})
     said = []
     if isinstance(records.get("n_events"), int):

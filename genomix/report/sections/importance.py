@@ -8,11 +8,11 @@ import polars as pl
 
 from genomix.report.blocks import Block, Cell, Column, Figure, Heading, Note, Section, SectionMaker, Table
 from genomix.report.charts import FloatArray, bar_chart
-from genomix.report.importance_rows import importance_by, leading_families
+from genomix.report.importance_rows import group_name, importance_by, leading_families
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import family_name
 from genomix.report.numbers import decimal, people, percent, plain
-from genomix.report.select import is_binary, mark, targets, unit_word
+from genomix.report.select import is_binary, is_table, mark, targets, unit_word
 from genomix.report.swarm import Cloud, Dependence, beeswarm, dependence, dependence_panels, micro_aggregate
 
 TITLE = "What drives the predictions"
@@ -32,7 +32,10 @@ def render(inputs: ReportInputs) -> Section:
             "contributions of one person are added up before their size is taken, so shares differ between the charts.",
         )
     ]
-    for level, head in (("family", "By kind of data"), ("group", "By code, score or gene"), ("feature", "By feature")):
+    levels = [("family", "By kind of data"), ("group", "By code, score or gene"), ("feature", "By feature")]
+    if is_table(inputs):
+        levels = [("group", "By column of the table"), ("feature", "By feature")]
+    for level, head in levels:
         found = importance_by(inputs, level)
         if found:
             blocks += [Heading(head), _figure(inputs, level, found, sentences)]
@@ -55,9 +58,9 @@ def _sentences(inputs: ReportInputs) -> dict[str, str]:
     return dict(zip(inputs.columns["name"].to_list(), inputs.columns["sentence"].to_list(), strict=True))
 
 
-def _label(level: str, name: str, sentences: Mapping[str, str]) -> str:
-    if level == "feature":
-        text = sentences.get(name, name)
+def _label(inputs: ReportInputs, level: str, name: str, sentences: Mapping[str, str]) -> str:
+    if level == "feature" or (level == "group" and is_table(inputs)):
+        text = sentences.get(name, name) if level == "feature" else group_name(inputs, name)
         return text[:1].upper() + text[1:]
     return family_name(name) if level == "family" else name
 
@@ -67,13 +70,14 @@ def _figure(
 ) -> Figure:
     most = MOST_FEATURES if level == "feature" else MOST_GROUPS
     shown = found[:most]
-    labels = [_label(level, name, sentences) for name, _, _ in shown]
+    labels = [_label(inputs, level, name, sentences) for name, _, _ in shown]
     texts = [percent(share) for _, _, share in shown]
     svg = bar_chart(
         labels, [100 * s for _, _, s in shown], texts, x_label="share of all movement, %",
         mark=mark(inputs), label_width_in=2.9 if level == "feature" else 2.1,
     )  # fmt: skip
-    kind = {"family": "kinds of data", "group": "groups", "feature": "features"}[level]
+    groups = "columns" if is_table(inputs) else "groups"
+    kind = {"family": "kinds of data", "group": groups, "feature": "features"}[level]
     left = f" {len(found) - most} further {kind} hold the rest." if len(found) > most else ""
     caption = f"“{labels[0]}” moves predictions most: {texts[0]} of all movement.{left}"
     alt = f"Bars, the largest first: {'; '.join(f'{a} {b}' for a, b in zip(labels, texts, strict=True))}."
@@ -93,12 +97,13 @@ def _table(
     inputs: ReportInputs, level: str, found: list[tuple[str, float, float]], sentences: Mapping[str, str]
 ) -> Table:
     scale = "log-odds" if is_binary(inputs) else "outcome's unit"
+    group = "Column" if is_table(inputs) else "Group"
     columns = (
-        Column({"family": "Kind of data", "group": "Group", "feature": "Feature"}[level]), Column("Share", True),
+        Column({"family": "Kind of data", "group": group, "feature": "Feature"}[level]), Column("Share", True),
         Column(f"Mean contribution ({scale})", True),
     )  # fmt: skip
     rows = tuple(
-        (Cell(_label(level, name, sentences)), Cell(percent(share)), Cell(plain(value)))
+        (Cell(_label(inputs, level, name, sentences)), Cell(percent(share)), Cell(plain(value)))
         for name, value, share in found[: 4 * MOST_FEATURES]
     )
     note = f"The {4 * MOST_FEATURES} largest of {len(found)}." if len(found) > 4 * MOST_FEATURES else ""
@@ -121,8 +126,8 @@ def _swarm(inputs: ReportInputs, sentences: Mapping[str, str]) -> list[Block]:
         if cloud is None:
             continue
         n = max(n, len(shap))
-        clouds.append((_label("feature", name, sentences), cloud))
-        curve = dependence(_label("feature", name, sentences), value, shap) if len(curves) < 4 else None
+        clouds.append((_label(inputs, "feature", name, sentences), cloud))
+        curve = dependence(_label(inputs, "feature", name, sentences), value, shap) if len(curves) < 4 else None
         curves += [curve] if curve else []
     scale = "log-odds" if is_binary(inputs) else "outcome's unit"
     blocks: list[Block] = []
@@ -147,8 +152,9 @@ def _swarm_figure(inputs: ReportInputs, clouds: list[tuple[str, Cloud]], n: int,
         labels, [c for _, c in clouds], x_label=f"contribution to the prediction ({scale})", mark=mark(inputs)
     )
     directions = [_direction(c) for _, c in clouds]
+    dot = "row" if is_table(inputs) else "person"
     caption = (
-        f"“{labels[0]}”: {directions[0]}. One dot a person, placed and coloured by the mean of at least 11 neighbours."
+        f"“{labels[0]}”: {directions[0]}. One dot a {dot}, placed and coloured by the mean of at least 11 neighbours."
     )
     alt = "Beeswarm, the strongest feature first. " + "; ".join(
         f"{a}: {d}" for a, d in zip(labels, directions, strict=True)

@@ -22,13 +22,18 @@ from genomix.report.ladder_rows import (
 )
 from genomix.report.metric_names import RUNG_NAMES, RUNG_WORDS, in_words, metric_name
 from genomix.report.numbers import NOT_ESTIMABLE, count, not_estimable, partition, people
-from genomix.report.select import ALL, counts, mark, pages, sentence, unit_word
+from genomix.report.select import ALL, counts, is_table, mark, pages, sentence, unit_word
 
 TITLE = "What genetics adds"
 
 
-def render(inputs: ReportInputs) -> Section:
-    """Return one row a rung with paired differences around zero, over everyone and within ancestry groups."""
+def render(inputs: ReportInputs) -> Section | None:
+    """Return one row a rung with paired differences around zero, over everyone and within ancestry groups.
+
+    None for a table study: its features are all of one kind.
+    """
+    if is_table(inputs):
+        return None
     if not inputs.ladder.height:
         return Section(TITLE, "The ladder was not computed: this study does not say what genetics adds.")
     names = sorted(inputs.ladder["target"].unique().to_list())

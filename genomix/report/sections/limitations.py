@@ -5,7 +5,7 @@ from __future__ import annotations
 from genomix.report.blocks import Block, Bullets, Heading, Section, SectionMaker
 from genomix.report.inputs import ReportInputs
 from genomix.report.limits import limits
-from genomix.report.select import is_binary, sentence
+from genomix.report.select import is_binary, is_table, sentence
 
 TITLE = "What could be wrong"
 
@@ -31,7 +31,9 @@ def not_done(inputs: ReportInputs) -> list[str]:
         "No study of what happens when somebody acts on a prediction.",
         "No adjustment for testing many measures, rungs and subgroups: read intervals one by one with care.",
     ]
-    if not inputs.ladder.height:
+    if is_table(inputs):
+        items.append("No check against the source of the table: its columns are taken as they came.")
+    elif not inputs.ladder.height:
         items.append("No ladder: what genetics adds was not measured.")
     if is_binary(inputs) and not inputs.thresholds.height:
         items.append("No decision threshold was examined.")

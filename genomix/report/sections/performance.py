@@ -15,6 +15,7 @@ from genomix.report.select import (
     counts,
     estimate,
     is_binary,
+    is_table,
     mark,
     pages,
     point,
@@ -53,8 +54,11 @@ def _one(inputs: ReportInputs, target: str) -> Section:
 def _who(inputs: ReportInputs, target: str) -> str:
     n = counts(inputs, target)
     unit = unit_word(inputs)
-    text = f"All figures are for {people(n.rows)} {unit} whom the model did not learn from"
-    if n.units is not None and n.units != n.rows:
+    whom = "that" if is_table(inputs) else "whom"
+    text = f"All figures are for {people(n.rows)} {unit} {whom} the model did not learn from"
+    if n.units is not None and is_table(inputs):
+        text += f"; intervals come from resampling {people(n.units)} people, each with all their {unit}"
+    elif n.units is not None and n.units != n.rows:
         text += f"; intervals come from resampling {people(n.units)} units (people or groups of relatives)"
     else:
         text += f"; intervals come from resampling {unit}"

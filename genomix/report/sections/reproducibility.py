@@ -9,6 +9,7 @@ from genomix.report.blocks import Block, Heading, Paragraph, Section, SectionMak
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import in_words
 from genomix.report.numbers import NOT_STATED
+from genomix.report.select import is_table
 
 TITLE = "How to make this report again"
 HEADS = {
@@ -29,7 +30,8 @@ def render(inputs: ReportInputs) -> Section:
     ]
     single = {k: v for k, v in inputs.provenance.items() if not isinstance(v, Mapping)}
     rows = [(HEADS.get(k, in_words(k)), _text(v)) for k, v in single.items()]
-    rows += [("Genome build", facts.genome_build or NOT_STATED), ("Report date", facts.report_date or NOT_STATED)]
+    rows += [] if is_table(inputs) else [("Genome build", facts.genome_build or NOT_STATED)]
+    rows += [("Report date", facts.report_date or NOT_STATED)]
     blocks.append(text_table("At a glance", ("Item", "Value"), rows))
     for key, value in inputs.provenance.items():
         if isinstance(value, Mapping) and value:
@@ -42,7 +44,10 @@ def render(inputs: ReportInputs) -> Section:
         blocks.append(text_table("Data-use record of the study", ("Item", "Value"), lines))
     else:
         blocks.append(Paragraph("The study states no data-use record (legal basis or consent codes, owner)."))
-    blocks.append(Paragraph("Genotypes are pseudonymised. They are never anonymous: a genome points to its person."))
+    if not is_table(inputs):
+        blocks.append(
+            Paragraph("Genotypes are pseudonymised. They are never anonymous: a genome points to its person.")
+        )
     seed = inputs.provenance.get("seed")
     finding = f"Everything needed is listed{'' if seed is None else f'; the seed is {seed}'}."
     return Section(TITLE, finding if inputs.provenance else "No provenance was recorded.", tuple(blocks), on_data=False)

@@ -13,6 +13,7 @@ from genomix.report.numbers import Estimate, days, decimal, people, percent, sha
 from genomix.report.select import (
     counts,
     is_binary,
+    is_table,
     join_words,
     point,
     primary_metric,
@@ -41,11 +42,12 @@ def render(inputs: ReportInputs) -> Section:
     if numbers:
         blocks.append(KeyNumbers(numbers))
     drives = leading_families(inputs)
+    genetics = genetic_finding(inputs) if inputs.ladder.height else "This was not measured."
     blocks.append(
         Abstract(
             (
                 ("How well it works", _how_well(inputs, names)),
-                ("What genetics adds", genetic_finding(inputs) if inputs.ladder.height else "This was not measured."),
+                *(() if is_table(inputs) else (("What genetics adds", genetics),)),
                 ("What drives it", f"Mostly {drives}, as shares of all movement of the predictions. "
                  "This describes the model, not a cause." if drives else "This was not computed."),
                 ("May it be used?", _use(inputs)),

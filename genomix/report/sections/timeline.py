@@ -6,7 +6,7 @@ from genomix.report.blocks import Block, Figure, Paragraph, Section, SectionMake
 from genomix.report.diagrams import timeline
 from genomix.report.inputs import ReportInputs
 from genomix.report.numbers import days
-from genomix.report.select import join_words, mark, sentence
+from genomix.report.select import is_table, join_words, mark, sentence
 
 TITLE = "What is predicted, and when"
 
@@ -21,6 +21,13 @@ def render(inputs: ReportInputs) -> Section:
         blocks.append(Paragraph(sentence(facts.split_sentence)))
     if not facts.windows_days and not facts.windows_since and facts.horizon_days is None:
         finding = f"The outcome is {facts.outcome}; this study has no time axis."
+        if is_table(inputs):
+            finding = f"The outcome is {facts.outcome}; the table states no times."
+            text = (
+                "Which columns of a row were known before its outcome, and which row of a person came first, cannot be "
+                "seen from the table: the study's own word stands for it."
+            )
+            return Section(TITLE, finding, (*blocks, Paragraph(text)))
         text = "Inputs and outcome belong to a person, not to a moment: nothing here says what comes before what."
         return Section(TITLE, finding, (Paragraph(text), *blocks))
     windows = [("the whole record" if w is None else days(w)) for w in _ordered(facts.windows_days)]

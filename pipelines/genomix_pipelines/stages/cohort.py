@@ -1,4 +1,4 @@
-"""Stage ``cohort``: the rows of the study and their labels, from a task over records or from a phenotype table."""
+"""Stage ``cohort``: the study's rows and labels, from a task over records, a phenotype table or the study's table."""
 
 from __future__ import annotations
 
@@ -13,24 +13,33 @@ from genomix.ehr.task import Task
 from genomix.errors import ConfigError, LinkError
 from genomix.io.tables import Phenotypes, read_bimbam_phenotypes, read_expression_bed, read_phenotype_table
 from genomix.provenance import write_json
-from genomix.schemas.people import FLOW, LABELS
+from genomix.schemas.people import FLOW, LABELS, TABLE_LABELS
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.stage_inputs import read_events
 from genomix_pipelines.study import Study
+from genomix_pipelines.table_rows import table_cohort
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def files(study: Study, _target: str | None) -> dict[str, Path]:
-    """Return the task or the phenotype table."""
+    """Return the task, the phenotype table or the study's table."""
     if study.task:
         return {"task": study.task.path}
+    if study.of_table:
+        assert study.table is not None
+        return {"table": study.table.path}
     assert study.phenotype is not None
     return {"phenotype": study.phenotype.path}
 
 
 def parameters(study: Study, target: str | None) -> dict[str, Any]:
     """Return what determines the labels, beside the files."""
+    if study.of_table:
+        assert study.table is not None
+        assert study.outcome is not None
+        table = study.table.model_dump(mode="json", exclude={"path", "sentences", "min_subjects"})
+        return {"table": table, "outcome": study.outcome.model_dump(mode="json")}
     if study.phenotype is None:
         return {}
     return {
@@ -40,12 +49,16 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write ``labels.parquet`` (LABELS), ``flow.parquet`` (FLOW) and ``cohort.json`` (facts for the report)."""
+    """Write ``labels.parquet`` (LABELS or TABLE_LABELS), ``flow.parquet`` (FLOW) and ``cohort.json`` (facts)."""
     if context.study.task:
         labels, flow, facts = from_task(context)
+    elif context.study.of_table:
+        labels, flow, quality = table_cohort(context.study, context.files["table"])
+        facts = {"outcome_codes": [], "table": quality}
     else:
         labels, flow, facts = from_phenotype(context)
-    LABELS.validate(labels).write_parquet(context.out / "labels.parquet")
+    schema = TABLE_LABELS if context.study.of_table else LABELS
+    schema.validate(labels).write_parquet(context.out / "labels.parquet")
     FLOW.validate(flow).write_parquet(context.out / "flow.parquet")
     write_json(context.out / "cohort.json", facts)
     return {"rows": labels.height, "labelled": int(labels["value"].is_not_null().sum())}

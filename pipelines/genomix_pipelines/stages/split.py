@@ -30,7 +30,7 @@ def run(context: StageContext) -> dict[str, Any]:
     parts = deal(study, rows["value"].to_numpy(), groups)
     index = rows.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "subject_id", "prediction_time",
-        pl.col("value").alias("label"), "weight",
+        pl.col("value").alias("label"), "weight", *(c for c in ("source_row",) if c in rows.columns),
     ).with_columns(pl.Series("kin_group", groups, dtype=pl.Int64))  # fmt: skip
     for name, roles in assign_roles(parts, design=study.split.design, n_folds=study.split.folds).items():
         index = index.with_columns(pl.Series(name, roles, dtype=pl.String))
@@ -49,13 +49,16 @@ def usable_rows(
 ) -> tuple[pl.DataFrame, RowArray, pl.DataFrame]:
     """Keep rows with a label and, where the study has genotypes, with a sample that passed quality control."""
     steps: list[list[Any]] = []
-    unit = "rows" if context.study.task else "samples"
+    table = context.study.table if context.study.of_table else None
+    unit = table.row_word if table else "rows" if context.study.task else "samples"
 
     def note(step: str, before: pl.DataFrame, after: pl.DataFrame) -> None:
         events = int((after["value"] == 1).sum()) if binary else None
         steps.append(["study", step, unit, before.height, before.height - after.height, after.height, events])
 
-    known = labels.filter(pl.col("value").is_not_null()).sort("subject_id", "prediction_time")
+    known = labels.filter(pl.col("value").is_not_null()).sort(
+        ["subject_id", "source_row" if table else "prediction_time"]
+    )
     note("the outcome is known", labels, known)
     if not context.has("link"):
         return known, np.full(known.height, -1, dtype=np.int64), _flow(steps)
@@ -90,7 +93,7 @@ def check_labels(values: pl.Series, *, binary: bool) -> None:
         which = "has" if events else "has not"
         raise LabelError(
             f"the label has one class: every one of {len(values)} rows {which} the outcome",
-            hint="check the task's label and its windows",
+            hint="check how the outcome is defined: [task] and its windows, or [outcome]",
         )
     if min(events, len(values) - events) < MINIMUM_PER_CLASS:
         raise LabelError(

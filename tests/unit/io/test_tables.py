@@ -8,13 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
+from genomix.errors import ConfigError, FormatError, InputNotFoundError, TruncatedInputError
 from genomix.io.tables import (
+    numbers_of,
     read_bimbam_phenotypes,
     read_expression_bed,
     read_phenotype_table,
     read_qtltools_covariates,
     read_table,
+    read_text_columns,
 )
 
 BED = (
@@ -97,3 +99,37 @@ def test_numeric_sample_names_stay_text(tmp_path: Path) -> None:
     found = read_phenotype_table(put(tmp_path, "p.csv", "id,y\n007,1\n13,2\n"), "id")
     assert found.values["sample_id"].to_list() == ["007", "13"]
     assert found.values.schema["sample_id"] == pl.String
+
+
+def test_columns_as_text_keep_what_a_number_would_lose(tmp_path: Path) -> None:
+    path = put(tmp_path, "t.csv.gz", "id,code, note\n007,250.10, a \n08,?,NA\n")
+    frame = read_text_columns(path, ["code", "id"], missing=["?"])
+    assert frame.to_dict(as_series=False) == {"code": ["250.10", None], "id": ["007", "08"]}
+    with pytest.raises(ConfigError, match=r"no column 'cod'.*did you mean 'code'"):
+        read_text_columns(path, ["cod"])
+
+
+def test_parquet_columns_become_the_text_that_a_study_file_writes(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "whole": [11.0, None],
+            "part": [0.1, 2.0],
+            "huge": [1e300, float("inf")],
+            "true": [True, None],
+            "text": ["x ", "?"],
+        }
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    found = read_text_columns(tmp_path / "t.parquet", frame.columns, missing=["?"])
+    assert found["whole"].to_list() == ["11", None]
+    assert [float(v) for v in found["part"]] == [0.1, 2.0]
+    assert [float(v) for v in found["huge"]] == [1e300, float("inf")]
+    assert found["true"].to_list() == ["1", None]
+    assert found["text"].to_list() == ["x", None]
+
+
+def test_a_number_that_is_none_is_named_by_its_row_and_not_by_itself(tmp_path: Path) -> None:
+    assert numbers_of(pl.Series("n", ["1", None, "2.5", "1e3"]), tmp_path).to_list() == [1.0, None, 2.5, 1000.0]
+    with pytest.raises(FormatError, match=r"'n' is not a number in row 3 of the table.*and in 1 more") as caught:
+        numbers_of(pl.Series("n", ["1", None, "Ann Smith", "nan"]), tmp_path)
+    assert "Smith" not in str(caught.value)

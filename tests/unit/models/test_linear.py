@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from genomix.device import CPU
+from genomix.models import penalised
 from genomix.models.linear import MODEL, learn_preprocessing
-from genomix.models.model import Part
+from genomix.models.model import Objective, Part
 from genomix.models.penalised import fit_path, largest_useful_penalty, objective_value
 
 
@@ -42,6 +43,19 @@ def test_least_squares_equals_scikit_learn(problem, l1_share: float, penalty: fl
         peer = Ridge(alpha=penalty, tol=1e-12).fit(Z, y, sample_weight=w / w.sum())
     assert found.slopes == pytest.approx(peer.coef_, abs=1e-7)
     assert found.intercept == pytest.approx(float(peer.intercept_), abs=1e-7)
+
+
+@pytest.mark.parametrize("objective", ["binary", "regression"])
+def test_many_rows_give_the_same_slopes_by_products_of_columns(
+    problem, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Z, events, y, w = problem
+    target = events if objective == "binary" else y
+    for_rows = list(fit_path(Z, target, w, objective=objective, l1_share=0.5, penalties=[0.1, 0.01]))
+    monkeypatch.setattr(penalised, "_MANY_ROWS", 100)
+    by_products = list(fit_path(Z, target, w, objective=objective, l1_share=0.5, penalties=[0.1, 0.01]))
+    for one, other in zip(for_rows, by_products, strict=True):
+        assert other.slopes == pytest.approx(one.slopes, abs=1e-9)
 
 
 @pytest.mark.parametrize("l1_share", [0.0, 0.4, 1.0])
