@@ -113,7 +113,7 @@ def entries_of(
     order = np.empty(longest, dtype=np.int64)
     parts: list[tuple[Any, ...]] = []
     for a, b in _calls(ends - begins):
-        room = int((ends[a:b] - begins[a:b]).sum()) * rows.n_windows
+        room = int(np.minimum(ends[a:b] - begins[a:b], bounds.height).sum()) * rows.n_windows
         out = [np.empty(room, dtype=np.int32) for _ in range(3)]
         values = np.empty((len(aggregations), room), dtype=np.float32)
         n = kernels.aggregate(

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
-from genomix.ehr.windows import AGGREGATIONS, static_aggregates, window_aggregates
+from genomix.ehr.windows import AGGREGATIONS, Engine, static_aggregates, window_aggregates
 from genomix.errors import ConfigError
 
 T = datetime(2020, 3, 10, 12)
 MICRO = timedelta(microseconds=1)
+ENGINES: tuple[Engine, ...] = ("expressions", "compiled")
 
 
 def events(*rows: tuple[datetime | None, float | None]) -> pl.DataFrame:
@@ -155,3 +156,38 @@ def test_threads_and_hash_seed_change_no_bit() -> None:
         for threads, seed, zone in (("1", "0", "UTC"), ("4", "77", "Pacific/Apia"))
     }  # fmt: skip
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("n", [3, 64, 65, 300])
+def test_many_records_of_one_time_are_taken_by_value(n: int) -> None:
+    import random
+
+    values: list[float | None] = [float(i % 17) / 3 for i in range(n)] + [None] * (n // 3)
+    random.Random(n).shuffle(values)
+    frame = events(*((T - timedelta(days=2), v) for v in values), *((T - timedelta(days=1), v) for v in values[::-1]))
+    found = [
+        window_aggregates(frame, INDEX, windows=["full"], engine=engine).values.row(0, named=True)
+        for engine in ENGINES
+    ]  # fmt: skip
+    assert found[0]["out_of_range_count"] is found[1]["out_of_range_count"] is None
+    one, two = ({k: v for k, v in f.items() if v is not None} for f in found)
+    assert one == pytest.approx(two, rel=2e-7)
+    known = [v for v in values if v is not None]
+    assert (found[1]["count"], found[1]["first"], found[1]["last"]) == (
+        2 * len(values), pytest.approx(min(known)), pytest.approx(max(known)),
+    )  # fmt: skip
+
+
+def test_a_person_with_more_records_than_codes_has_room_for_every_entry() -> None:
+    frame = pl.concat([events(*((T - timedelta(hours=h), 1.0) for h in range(500))).with_columns(code=pl.lit(c))
+                       for c in "ABC"])  # fmt: skip
+    rows = pl.DataFrame(
+        {"row": range(9), "subject_id": [1] * 9, "prediction_time": [T - timedelta(hours=50 * k) for k in range(9)]},
+        schema_overrides={"prediction_time": pl.Datetime("us")},
+    )
+    one, two = (
+        window_aggregates(frame, rows, windows=["1d", "7d", "full"], aggregations=["count", "sum"], engine=engine)
+        for engine in ENGINES
+    )  # fmt: skip
+    assert one.values.equals(two.values)
+    assert one.values.height == 81
