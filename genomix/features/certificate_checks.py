@@ -49,7 +49,9 @@ def availability(matrix: FeatureMatrix) -> Check:
         return Check(
             "availability", "failed", claim, f"{late.height} of {lags.height} features use later records: {names}."
         )
-    found = f"{lags.height} features; the latest record was available {smallest:.6g} days before its prediction time."
+    found = (
+        f"{lags.height} features; the latest record was available {lag_in_words(smallest)} before its prediction time."
+    )
     return Check("availability", "passed", claim, found)
 
 
@@ -299,6 +301,15 @@ def stamps_at_source(events: pl.DataFrame | None) -> Check:
         return Check("stamps_at_source", "not applicable", claim, "The study has no dated records.")
     found = "A record stamped before it was really known cannot be found by computation; review the availability rules."
     return Check("stamps_at_source", "not provable", claim, found)
+
+
+def lag_in_words(days: float) -> str:
+    """Return how long before a prediction a record was available.
+
+    >>> lag_in_words(1.5), lag_in_words(0.0), lag_in_words(1e-11)
+    ('1.5 days', '0 days', 'less than a second')
+    """
+    return "less than a second" if 0 < days < 1 / 86_400 else f"{days:.6g} days"
 
 
 def all_columns(matrix: FeatureMatrix) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.features.certificate_checks import FEWEST, SEPARATES_ALONE, Check, column_strength, some_of
+from genomix.features.certificate_checks import FEWEST, SEPARATES_ALONE, Check, column_strength, lag_in_words, some_of
 from genomix.features.feature_set import FeatureSet, open_feature_set
 from genomix.schemas.results import CERTIFICATE
 
@@ -62,7 +62,7 @@ def _availability(found: FeatureSet, facts: SetFacts) -> Check:
     if late:
         return Check("availability", "failed", claim, f"{len(late)} features use later records: {some_of(late)}.")
     found_text = (
-        f"{lags.height} features; the latest record was available {smallest:.6g} days before its prediction time."
+        f"{lags.height} features; the latest record was available {lag_in_words(smallest)} before its prediction time."
     )
     return Check("availability", "passed", claim, found_text)
 
@@ -92,9 +92,11 @@ def _columns_that_encode(found: FeatureSet, facts: SetFacts) -> Check:
     labels = found.index["label"].to_numpy()
     rows = np.flatnonzero(~np.isnan(labels) & (True if facts.training is None else facts.training))
     y = labels[rows]
-    if len(rows) < FEWEST or len(np.unique(y)) < 2:
-        return Check(name, "not provable", claim, f"{len(rows)} labelled rows of one value or too few tell nothing.")
     binary = bool(np.isin(y, (0, 1)).all())
+    least = min(int((y == 1).sum()), int((y == 0).sum())) if binary else len(rows)
+    if least < FEWEST or len(np.unique(y)) < 2:
+        each = " of each class" if binary else ""
+        return Check(name, "not provable", claim, f"It takes {FEWEST} labelled rows{each} to judge a column.")
     dense = found.columns["storage"].to_numpy() == "dense"
     strength = np.zeros(found.columns.height)
     names = found.columns.filter(pl.col("storage") == "dense")["name"].to_list()

@@ -244,3 +244,13 @@ def test_strength_of_sparse_columns_is_that_of_dense_ones(binary: bool) -> None:
         if zero:  # that something is not 0 is a strength of its own there
             theirs = np.maximum(theirs, column_strength((dense != 0).astype(np.float32), label, binary=binary))
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_too_few_of_a_class_prove_nothing(tmp_path: Path) -> None:
+    events, index = world(13)
+    few = index.with_columns((pl.col("row") < 9).cast(pl.Float64).alias("label"))
+    _, done = made(tmp_path, [whole_part(events)], few, split=False)
+    assert done.certificate is not None
+    check = done.certificate.filter(pl.col("check") == "columns_that_encode").row(0, named=True)
+    assert check["status"] == "not provable"
+    assert check["found"] == "It takes 10 labelled rows of each class to judge a column."
