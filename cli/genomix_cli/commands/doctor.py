@@ -22,6 +22,7 @@ NEEDED = {
     "polars": "import polars as pl; assert pl.LazyFrame({'a': [1, 2]}).select(pl.col('a').sum()).collect().item() == 3",
     "pyarrow": "import pyarrow as pa, pyarrow.parquet as pq, io; sink = io.BytesIO(); "
     "pq.write_table(pa.table({'a': [1, 2]}), sink); assert pq.read_table(sink).num_rows == 2",
+    "orjson": "import orjson; assert orjson.loads(orjson.dumps({'a': [1, 2.5]})) == {'a': [1, 2.5]}",
     "threadpoolctl": "import threadpoolctl; assert threadpoolctl.threadpool_info() is not None",
     "scikit-learn": "from sklearn.linear_model import Ridge; "
     "assert Ridge().fit([[0.0], [1.0]], [0.0, 1.0]).n_features_in_ == 1",
