@@ -1,0 +1,171 @@
+"""``genomix model train``: a boosted model and its linear baseline from a table or a feature set."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genomix_cli.options import DeviceChoice, DeviceOption, JsonOption, QuietOption
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from genomix.features.matrix import FeatureMatrix
+
+_EXAMPLE = """Examples:
+
+\b
+  genomix model train stays.csv --target readmitted --positive yes --subject-column patient -o bundle
+  genomix model train features -o bundle
+"""
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="A table (CSV, TSV, Parquet), or a folder from genomix ehr features.", show_default=False
+    ),
+]
+
+
+class ObjectiveChoice(StrEnum):
+    """What is predicted."""
+
+    auto = "auto"
+    binary = "binary"
+    regression = "regression"
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command."""
+    group.command("train", epilog=_EXAMPLE, short_help="Train on a table or a feature set.")(train)
+
+
+def train(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to make.", show_default=False)],
+    target: Annotated[
+        str | None, typer.Option("--target", help="Column to predict (a table's).", show_default=False)
+    ] = None,
+    objective: Annotated[
+        ObjectiveChoice, typer.Option("--objective", help="auto: two values are a yes/no outcome.")
+    ] = ObjectiveChoice.auto,
+    positive: Annotated[
+        str | None, typer.Option("--positive", help="The target's value that means yes.", show_default=False)
+    ] = None,
+    subject_column: Annotated[
+        str | None,
+        typer.Option(
+            "--subject-column", help="Person of a row: never on two sides of the split.", show_default="one a row"
+        ),
+    ] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option("--split-column", help="Column that says train, tuning or held_out.", show_default=False),
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Column that is no feature.")] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option("--categorical", help="Column of categories, though numbers or many texts.")
+    ] = None,
+    missing: Annotated[list[str] | None, typer.Option("--missing", help="What a cell says for nothing.")] = None,
+    min_subjects: Annotated[
+        int, typer.Option("--min-subjects", min=1, help="Training people that a category needs; others are pooled.")
+    ] = 20,
+    held_out: Annotated[float, typer.Option("--held-out", min=0.05, max=0.8, help="Share of people held out.")] = 0.3,
+    tuning: Annotated[float, typer.Option("--tuning", min=0.05, max=0.5, help="Share of people for tuning.")] = 0.15,
+    seed: Annotated[int, typer.Option("--seed", help="Makes the split.")] = 1,
+    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Resamples of people for intervals.")] = 2000,
+    device: DeviceOption = DeviceChoice.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train boosted trees beside an elastic net, and measure both once on people who were held out.
+
+    Categories are learned from training rows; the split keeps all rows of a person on one side. The bundle holds the
+    trees; the baseline's figures stand beside theirs in its metrics.json.
+    """
+    from genomix.device import resolve_device
+    from genomix.errors import ConfigError, InputNotFoundError, OutputError
+    from genomix.models.bundle import write_bundle
+    from genomix.models.training import train as train_models
+    from genomix_cli.console import print_json, say
+
+    if out.exists():
+        raise OutputError(f"{out.name} exists already", where=str(out), hint="choose another folder, or remove it")
+    if not data.exists():
+        raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
+    if held_out + tuning > 0.9:
+        raise ConfigError("--held-out and --tuning leave less than a tenth of the people for training")
+    chosen = resolve_device(device.value)
+    asked = None if objective is ObjectiveChoice.auto else objective.value
+    if data.is_dir():
+        given = {"--target": target, "--positive": positive, "--subject-column": subject_column,
+                 "--split-column": split_column, "--exclude": exclude, "--categorical": categorical,
+                 "--missing": missing}  # fmt: skip
+        if wrong := [name for name, value in given.items() if value]:
+            raise ConfigError(f"{wrong[0]} is for tables; a feature set has its labels, people and columns")
+        matrix, about = _of_set(data, asked, held_out, tuning, seed)
+    else:
+        if target is None:
+            raise ConfigError("a table needs --target", hint="--target COLUMN")
+        matrix, about = _of_table(
+            data, asked, held_out, tuning, seed, split_column=split_column, target=target, positive=positive,
+            subject_column=subject_column, exclude=exclude or [], categorical=categorical or [],
+            missing=missing or [], min_subjects=min_subjects,
+        )  # fmt: skip
+    rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
+    done = train_models(
+        matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples
+    )
+    metrics = {"metrics": done.metrics.to_dicts(), "rows": rows}
+    digest = write_bundle(
+        out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
+        metrics=metrics, about={**about, "seed": seed},
+    )  # fmt: skip
+    if as_json:
+        print_json({**metrics, "manifest_sha256": digest})
+        return
+    say(", ".join(f"{role.replace('_', ' ')} {n:,} rows" for role, n in rows.items() if n), quiet=quiet)
+    print_metrics(done.metrics)
+    say(f"{matrix.for_fold(0).columns.height:,} columns; bundle {out}, manifest {digest}", quiet=quiet)
+
+
+def _of_table(
+    data: Path, objective: Any, held_out: float, tuning: float, seed: int, *, split_column: str | None, **options: Any
+) -> tuple[FeatureMatrix, dict[str, Any]]:
+    from genomix.io.tables import read_text_columns
+    from genomix.models.given_matrix import table_matrix
+    from genomix.models.given_table import find_roles
+
+    target = options.pop("target")
+    split = None
+    if split_column is not None:
+        split = read_text_columns(data, [split_column])[split_column]
+        options["exclude"] = [*options["exclude"], split_column]
+    roles = find_roles(data, target, objective=objective, **options)
+    matrix = table_matrix(data, roles, split=split, held_out=held_out, tuning=tuning, seed=seed)
+    return matrix, roles.as_json()
+
+
+def _of_set(
+    data: Path, objective: Any, held_out: float, tuning: float, seed: int
+) -> tuple[FeatureMatrix, dict[str, Any]]:
+    from genomix.features.feature_set import open_feature_set
+    from genomix.models.given_matrix import KIND_OF_SET, set_matrix
+
+    found = open_feature_set(data)
+    if objective is None:
+        objective = "binary" if found.index["label"].drop_nulls().is_in([0.0, 1.0]).all() else "regression"
+    matrix = set_matrix(found, objective, held_out=held_out, tuning=tuning, seed=seed)
+    return matrix, {"kind": KIND_OF_SET, "target": "label", "objective": objective}
+
+
+def print_metrics(metrics: pl.DataFrame) -> None:
+    """Print every measure with its interval, one line each, models side by side."""
+    for row in metrics.iter_rows(named=True):
+        if row["estimate"] is None:
+            print(f"{row['model']}\t{row['metric']}\t{row['note'] or 'not estimable'}")
+            continue
+        interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+        print(f"{row['model']}\t{row['metric']}\t{row['estimate']:.3f}{interval}")

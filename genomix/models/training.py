@@ -1,0 +1,95 @@
+"""Train the boosted model and its linear baseline on one split, and measure both on held-out people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from genomix.device import Device
+from genomix.errors import LabelError
+from genomix.features.matrix import FeatureMatrix, RowArray
+from genomix.features.split import assign_parts, assign_roles, strata_of_labels
+from genomix.models.evaluate import evaluate_predictions
+from genomix.models.model import Fitted, Objective, Part, model_named
+from genomix.schemas.features import PREDICTIONS
+
+MODELS = ("boosted", "linear")
+FEWEST_PER_CLASS = 2
+
+
+class Trained(NamedTuple):
+    """Fitted models by name, and their measures on the held-out rows (schema METRICS)."""
+
+    fitted: Mapping[str, Fitted]
+    metrics: pl.DataFrame
+
+
+def roles_by_subject(
+    subjects: RowArray, labels: np.ndarray, *, objective: Objective, held_out: float, tuning: float, seed: int
+) -> list[str]:
+    """Return train, tuning or held_out for each row: a person's rows together, labels balanced."""
+    strata = strata_of_labels(labels, binary=objective == "binary")
+    parts = assign_parts(subjects, strata, shares=(1 - held_out - tuning, tuning, held_out), seed=seed)
+    return assign_roles(parts, design="holdout", n_folds=1)["fold_0"]
+
+
+def train(
+    matrix: FeatureMatrix,
+    *,
+    target: str,
+    objective: Objective,
+    seed: int,
+    device: Device,
+    threads: int = 1,
+    n_resamples: int = 2000,
+) -> Trained:
+    """Fit both models on fold 0's training rows; tuning rows stop or penalise; held-out rows are read once.
+
+    Intervals resample kin groups (the index's ``kin_group``: people, where nothing else is known).
+
+    Raises
+    ------
+    LabelError: a part without rows, or with one class only.
+    """
+    block = matrix.for_fold(0)
+    parts = {}
+    for role in ("train", "tuning", "held_out"):
+        rows = matrix.rows(0, role)
+        labels = matrix.labels[rows]
+        if objective == "binary" and min((labels == 1).sum(), (labels == 0).sum()) < FEWEST_PER_CLASS:
+            raise LabelError(f"the {role.replace('_', ' ')} part has fewer than {FEWEST_PER_CLASS} rows of a class")
+        if not len(rows):
+            raise LabelError(f"the {role.replace('_', ' ')} part has no rows")
+        parts[role] = Part(block.values[rows], labels)
+    fitted = {
+        name: model_named(name).fit(
+            parts["train"], tuning=parts["tuning"], objective=objective, seed=seed, device=device, threads=threads
+        )
+        for name in MODELS
+    }
+    rows = matrix.rows(0, "held_out")
+    predictions = pl.concat(
+        predictions_of(name, model.predict(parts["held_out"].X), rows, parts["held_out"].y, matrix.kin_groups[rows])
+        for name, model in fitted.items()
+    )
+    metrics = evaluate_predictions(
+        predictions, target=target, objective=objective, seed=seed, n_resamples=n_resamples,
+        training_mean={0: float(parts["train"].y.mean())}, people=matrix.index["subject_id"].to_numpy(),
+    )  # fmt: skip
+    return Trained(fitted, metrics)
+
+
+def predictions_of(
+    model: str, predicted: np.ndarray, rows: RowArray, labels: np.ndarray, groups: RowArray
+) -> pl.DataFrame:
+    """Return one model's predictions of one fold as PREDICTIONS."""
+    frame = pl.DataFrame(
+        {
+            "row": rows, "fold": np.zeros(len(rows), dtype=np.int64), "model": [model] * len(rows), "label": labels,
+            "prediction": predicted, "kin_group": groups,
+        }
+    )  # fmt: skip
+    return PREDICTIONS.validate(frame)

@@ -1,0 +1,188 @@
+"""``genomix model``: train on a table or a feature set, evaluate elsewhere, predict; figures, bundles, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genomix.io.meds import write_meds
+from genomix.models.bundle import read_bundle
+from genomix_cli.app import main
+from tests.unit.features.record_world import world
+
+
+def people(seed: int, n: int = 400) -> pl.DataFrame:
+    """Two rows a person; the outcome follows age and stage."""
+    draw = np.random.default_rng(seed)
+    person = np.repeat(np.arange(n), 2)
+    age = draw.normal(60, 10, 2 * n).round(1)
+    stage = draw.choice(["I", "II", "III", "IV"], 2 * n, p=[0.4, 0.3, 0.27, 0.03])
+    logit = (age - 60) / 8 + np.where(stage == "III", 1.5, 0) - 0.5
+    sick = draw.random(2 * n) < 1 / (1 + np.exp(-logit))
+    return pl.DataFrame(
+        {"person": [f"p{seed}-{i}" for i in person], "age": age, "stage": stage, "site": ["a"] * (2 * n),
+         "sick": np.where(sick, "yes", "no")}
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    people(1).write_csv(tmp_path / "train.csv")
+    people(2).write_csv(tmp_path / "other.csv")
+    return tmp_path
+
+
+TRAIN = ("--target", "sick", "--positive", "yes", "--subject-column", "person", "--resamples", "200", "--device", "cpu")
+
+
+def train(folder: Path, *more: str, data: str = "train.csv", out: str = "b") -> int:
+    return main(["model", "train", str(folder / data), *(more or TRAIN), "-o", str(folder / out)])
+
+
+def test_train_evaluate_and_predict_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    said = capsys.readouterr()
+    assert "boosted\tauroc\t0." in said.out
+    assert "linear\tauroc\t0." in said.out
+    bundle = read_bundle(folder / "b")
+    assert bundle.manifest["about"]["target"] == "sick"
+    assert set(bundle.learned["table_categories"]["stage"]["levels"]) >= {"I", "II", "III"}
+    rows = bundle.metrics["rows"]
+    assert sum(rows.values()) == 800
+    assert all(n % 2 == 0 for n in rows.values())  # both rows of a person on one side
+    assert (
+        main(["model", "predict", str(folder / "b"), str(folder / "other.csv"), "-o", str(folder / "p.parquet")]) == 0
+    )
+    found = pl.read_parquet(folder / "p.parquet")
+    assert found.columns == ["row", "subject", "label", "prediction"]
+    assert found["subject"].to_list() == people(2)["person"].to_list()
+    command = ["model", "evaluate", str(folder / "b"), str(folder / "other.csv"), "--resamples", "200"]
+    capsys.readouterr()
+    assert main([*command, "-o", str(folder / "m.json"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((folder / "m.json").read_text())
+    auroc = next(m for m in told["metrics"] if m["metric"] == "auroc")
+    pairs = found.filter(pl.col("label") == 1)["prediction"].to_numpy()[:, None] - (
+        found.filter(pl.col("label") == 0)["prediction"].to_numpy()
+    )  # fmt: skip
+    assert auroc["estimate"] == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
+    assert 0.7 < auroc["low"] < auroc["estimate"] < auroc["high"] < 0.9
+    assert auroc["n_units"] == 400
+
+
+def test_the_same_seed_gives_the_same_bundle(folder: Path) -> None:
+    assert train(folder, out="one") == train(folder, out="two") == 0
+    one, two = ({p.name: p.read_bytes() for p in (folder / n).iterdir()} for n in ("one", "two"))
+    assert one == two
+
+
+def test_a_shuffled_outcome_is_not_predicted(folder: Path) -> None:
+    frame = people(3)
+    frame.with_columns(pl.col("sick").shuffle(seed=1)).write_csv(folder / "null.csv")
+    assert train(folder, data="null.csv") == 0
+    metrics = read_bundle(folder / "b").metrics["metrics"]
+    auroc = next(m for m in metrics if (m["model"], m["metric"]) == ("boosted", "auroc"))
+    assert auroc["low"] < 0.5 < auroc["high"]
+
+
+def test_a_stated_split_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people(4)
+    part = pl.Series([("train", "train", "tuning", "held_out")[(i // 2) % 4] for i in range(frame.height)])
+    frame.with_columns(part.alias("part")).write_csv(folder / "s.csv")
+    assert train(folder, *TRAIN, "--split-column", "part", data="s.csv") == 0
+    assert read_bundle(folder / "b").metrics["rows"] == {"train": 400, "tuning": 200, "held_out": 200, "unused": 0}
+    mixed = frame.with_columns(pl.Series(["train", "held_out"] * 400).alias("part"))
+    mixed.write_csv(folder / "s.csv")
+    assert train(folder, *TRAIN, "--split-column", "part", data="s.csv", out="c") == 8
+    assert "400 people have rows both held out and not" in capsys.readouterr().err
+
+
+def test_other_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    predict = ["model", "predict", str(folder / "b"), str(folder / "new.csv"), "-o", str(folder / "p.parquet")]
+    people(5).select("stage", "person").write_csv(folder / "new.csv")
+    assert main(predict) == 8
+    assert "no column 'age'" in capsys.readouterr().err
+    assert not (folder / "p.parquet").exists()
+    assert main([*predict, "--allow-missing"]) == 0
+    assert "2 of the model's columns are not there, the first 'age'" in capsys.readouterr().err
+    assert pl.read_parquet(folder / "p.parquet")["label"].null_count() == 800
+    people(5).with_columns(pl.lit("V").alias("stage")).write_csv(folder / "new.csv")
+    assert main(predict) == 0
+    assert "800 of 800 rows have a category in 'stage' that training did not keep" in capsys.readouterr().err
+    people(5).drop("sick").write_csv(folder / "new.csv")
+    assert main(["model", "evaluate", str(folder / "b"), str(folder / "new.csv")]) == 8
+
+
+def test_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events, index = world(1, people=240)
+    visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
+    sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
+    write_meds(events, tmp_path / "records")
+    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    features = [
+        "ehr",
+        "features",
+        str(tmp_path / "records"),
+        "--labels",
+        str(tmp_path / "l.parquet"),
+        "--windows",
+        "full",
+    ]
+    assert main([*features, "-o", str(tmp_path / "f")]) == 0
+    assert main(["model", "train", str(tmp_path / "f"), "-o", str(tmp_path / "b"), "--resamples", "100"]) == 0
+    bundle = read_bundle(tmp_path / "b")
+    auroc = next(m for m in bundle.metrics["metrics"] if (m["model"], m["metric"]) == ("boosted", "auroc"))
+    assert auroc["estimate"] > 0.8
+    assert main(["model", "predict", str(tmp_path / "b"), str(tmp_path / "f"), "-o", str(tmp_path / "p.parquet")]) == 0
+    found = pl.read_parquet(tmp_path / "p.parquet")
+    assert found.select("subject", "prediction_time").rows() == index.select("subject_id", "prediction_time").rows()
+    # Another set lacks a column: a code that nobody there has.
+    assert main([*features, "--exclude", "^DX", "-o", str(tmp_path / "g")]) == 0
+    predict = ["model", "predict", str(tmp_path / "b"), str(tmp_path / "g"), "-o", str(tmp_path / "q.parquet")]
+    assert main(predict) == 8
+    capsys.readouterr()
+    assert main([*predict, "--allow-missing"]) == 0
+    assert "of the model's columns are not there" in capsys.readouterr().err
+    assert main(["model", "train", str(tmp_path / "f"), "--target", "x", "-o", str(tmp_path / "c")]) == 8
+    assert "--target is for tables" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "none.csv", "--target", "y", "-o", "b"], 3, "none.csv does not exist"),
+        (["train", "train.csv", "-o", "b"], 8, "a table needs --target"),
+        (["train", "train.csv", "--target", "sick", "-o", "b"], 0, ""),
+        (["train", "train.csv", "--target", "age", "--held-out", "0.7", "--tuning", "0.3", "-o", "b"], 8, "a tenth"),
+        (["train", "train.csv", "--target", "site", "-o", "b"], 8, "has 1: 'a'"),
+        (["train", "train.csv", "--target", "sick", "-o", "."], 9, "exists already"),
+        (["predict", "none", "train.csv", "-o", "p.parquet"], 3, "no model bundle"),
+        (["predict", "none", "train.csv", "-o", "p.csv"], 8, "not named .parquet"),
+        (["evaluate", "none", "train.csv", "-o", "m.csv"], 8, "not named .json"),
+        (["evaluate", "none", "none.csv"], 3, "none.csv does not exist"),
+    ],
+)
+def test_wrong_arguments(
+    folder: Path, arguments: list[str], code: int, words: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)
+    more = ["--exclude", "person", "--resamples", "100"] if arguments[0] == "train" else []
+    assert main(["model", *arguments, *more]) == code
+    assert words in capsys.readouterr().err
+    assert (folder / "b").exists() == (code == 0)
+
+
+def test_a_damaged_or_other_bundle_predicts_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    predict = ["model", "predict", str(folder / "b"), str(folder / "other.csv"), "-o", str(folder / "p.parquet")]
+    assert main([*predict, "--expect-sha256", "0" * 64]) == 13
+    model = folder / "b" / "model.ubj"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    assert main(predict) == 13
+    assert "model.ubj does not have the hash" in capsys.readouterr().err
