@@ -22,13 +22,14 @@ ROWS_PER_PART = 50_000
 
 class Scored(NamedTuple):
     """Some rows: ``row`` (0-based), ``subject`` (text or number), ``prediction_time`` where there is one, ``label``
-    (null where unknown) and ``prediction``.
+    (null where unknown) and ``prediction``; ``block``: the model's columns of these rows, in its order.
 
     ``lacking``: columns of the model that are not there. ``unseen``: column → rows of a category that training did not
     keep.
     """
 
     rows: pl.DataFrame
+    block: FeatureBlock
     lacking: tuple[str, ...]
     unseen: Mapping[str, int]
 
@@ -60,9 +61,9 @@ def _of_table(bundle: Bundle, data: Path, allow_missing: bool, labelled: bool) -
     roles = roles_from(bundle.manifest["about"])
     rows, lacking = read_rows(data, roles, labelled=labelled, allow_missing=allow_missing)
     for part in rows.iter_slices(ROWS_PER_PART):
-        predicted = bundle.predict(features_of(part, roles, bundle.learned))
-        frame = part.select("row", "subject", "label", pl.Series("prediction", predicted))
-        yield Scored(frame, tuple(lacking), unseen_levels(part, roles, bundle.learned))
+        block = features_of(part, roles, bundle.learned).select(bundle.columns["name"].to_list())
+        frame = part.select("row", "subject", "label", pl.Series("prediction", bundle.predict(block)))
+        yield Scored(frame, block, tuple(lacking), unseen_levels(part, roles, bundle.learned))
 
 
 def _of_set(bundle: Bundle, data: Path, allow_missing: bool, labelled: bool) -> Iterator[Scored]:
@@ -83,8 +84,10 @@ def _of_set(bundle: Bundle, data: Path, allow_missing: bool, labelled: bool) -> 
         block = found.block([n for n in wanted if n in present], rows)
         if lacking:
             block = join_blocks([block, _absent(bundle, lacking, len(rows))], len(rows))
+        block = block.select(wanted)
         frame = found.index[rows].select("row", pl.col("subject_id").alias("subject"), "prediction_time", "label")
-        yield Scored(frame.with_columns(pl.Series("prediction", bundle.predict(block))), tuple(lacking), {})
+        scored = frame.with_columns(pl.Series("prediction", bundle.predict(block)))
+        yield Scored(scored, block, tuple(lacking), {})
 
 
 def _absent(bundle: Bundle, names: list[str], n_rows: int) -> FeatureBlock:

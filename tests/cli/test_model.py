@@ -186,3 +186,23 @@ def test_a_damaged_or_other_bundle_predicts_nothing(folder: Path, capsys: pytest
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     assert main(predict) == 13
     assert "model.ubj does not have the hash" in capsys.readouterr().err
+
+
+def test_contributions_add_up_to_the_prediction(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    other, p, a = folder / "other.csv", folder / "p.parquet", folder / "a.parquet"
+    assert main(["model", "predict", str(folder / "b"), str(other), "-o", str(p)]) == 0
+    capsys.readouterr()
+    assert main(["model", "explain", str(folder / "b"), str(other), "-o", str(a), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["importance"][0]["name"] == "age"
+    found = pl.read_parquet(a)
+    assert found.height == told["contributions"]
+    margin = found.group_by("row").agg(pl.col("shap").sum() + pl.col("base_value").first()).sort("row")["shap"]
+    predicted = pl.read_parquet(p)["prediction"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-margin.to_numpy())), predicted.to_numpy(), atol=1e-5)
+    by_age = found.filter(pl.col("feature") == "table:age")
+    mean = by_age["shap"].abs().sum() / 800
+    assert told["importance"][0]["mean_abs_shap"] == pytest.approx(mean, rel=1e-5)
+    assert main(["model", "explain", str(folder / "b"), str(other), "-o", str(a), "--level", "gene"]) == 8
+    assert main(["model", "explain", str(folder / "b"), str(other), "-o", str(folder / "a.csv")]) == 8

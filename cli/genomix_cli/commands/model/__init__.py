@@ -10,7 +10,7 @@ import pkgutil
 
 import typer
 
-_ORDER = ("train", "evaluate", "predict")
+_ORDER = ("train", "evaluate", "predict", "explain")
 _EXAMPLE = """Examples:
 
 \b
@@ -26,4 +26,4 @@ def register(app: typer.Typer) -> None:
     names = sorted(info.name for info in pkgutil.iter_modules(__path__))
     for name in sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
         importlib.import_module(f"{__name__}.{name}").register(group)
-    app.add_typer(group, name="model", help="Models: train, evaluate, predict.", short_help="Models.")
+    app.add_typer(group, name="model", help="Models: train, evaluate, predict, explain.", short_help="Models.")

@@ -53,15 +53,17 @@ def evaluate(
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     found = read_bundle(bundle, expect_sha256=expect_sha256)
-    parts = list(score(found, data, allow_missing=allow_missing, labelled=True))
-    if not parts:
-        raise ConfigError("there is no row to evaluate", where=str(data))
-    rows = pl.concat(part.rows for part in parts)
-    metrics = measure(found, rows, seed=seed, n_resamples=resamples)
-    lacking = parts[0].lacking
+    scored: list[pl.DataFrame] = []
     unseen: Counter[str] = Counter()
-    for part in parts:
+    lacking: tuple[str, ...] = ()
+    for part in score(found, data, allow_missing=allow_missing, labelled=True):
+        scored.append(part.rows)
         unseen.update(part.unseen)
+        lacking = part.lacking
+    if not scored:
+        raise ConfigError("there is no row to evaluate", where=str(data))
+    rows = pl.concat(scored)
+    metrics = measure(found, rows, seed=seed, n_resamples=resamples)
     content = {
         "metrics": metrics.to_dicts(), "rows": rows.height, "labelled": int(rows["label"].is_not_null().sum()),
         "absent_columns": list(lacking), "rows_with_an_unknown_category": dict(unseen),
