@@ -76,7 +76,8 @@ class FeatureSet:
         values = np.full((n_rows, chosen.height), np.nan, dtype=np.float32)
         dense = chosen["storage"].to_numpy() == "dense"
         if dense.any():
-            table = pl.read_parquet(self.folder / "dense.parquet", columns=chosen["name"].to_numpy()[dense].tolist())
+            own = chosen["name"].to_numpy()[dense].tolist()
+            table = pl.read_parquet(self.folder / "dense.parquet", columns=own).select(own)
             values[:, dense] = (table if rows is None else table[rows]).to_numpy()
         if not dense.all():
             self._fill_sparse(values, chosen, np.flatnonzero(~dense), rows)
