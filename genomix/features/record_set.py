@@ -207,10 +207,13 @@ def _choose(
     if static_told is not None and static_told.height:
         keep_static, static_place = _place_static(static, static_place, told.height)
         columns = pl.concat([columns, with_constants(static_told).filter(keep_static)])
+    dated = (figures.known != NEVER).any(axis=1)
     counts = {
-        "codes": len(figures.names),
+        "codes_of_people_with_rows": len(figures.names),
+        "codes": int(dated.sum()),
         "codes_kept": told["code"].n_unique(),
-        "codes_in_too_few_people": int((~enough).sum()),
+        "codes_in_too_few_people": int((~enough & dated).sum()),
+        "codes_without_a_date": len(figures.static_names),
         "columns_constant_in_training": int(((figures.n > 0) & enough[:, None, None] & ~keep).sum()),
     }
     return _Columns(columns, place, static_place, counts)

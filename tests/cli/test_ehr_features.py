@@ -36,12 +36,13 @@ def test_counts_add_up_and_words_are_those_of_the_dataset(dataset: Path, capsys:
     assert features(dataset, "--split", str(dataset / "splits.parquet"), "--min-subjects", "5") == 0
     said = capsys.readouterr().err
     assert "120 rows of 60 people, 60 of them with records" in said
-    assert "codes: 9 = " in said
+    assert "codes with a record before a prediction: 8 = " in said
     assert "certificate: later_events passed" in said
     found = open_feature_set(dataset / "f")
     assert "last creatinine in the 365 days before prediction, mg" in found.columns["sentence"].to_list()
     assert found.index["split"].null_count() == 0
     counts = found.learned["counts"]
+    assert (counts["codes_of_people_with_rows"], counts["codes"], counts["codes_without_a_date"]) == (9, 8, 1)
     assert counts["training_rows"] == (found.index["split"] == "train").sum()
     manifest = json.loads((dataset / "f" / "manifest.json").read_text())
     assert set(manifest["files"]) == {

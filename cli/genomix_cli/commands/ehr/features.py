@@ -237,13 +237,14 @@ def _tell(made: Made, out: Path, training: npt.NDArray[np.bool_] | None, *, quie
         f"them with records",
         quiet=quiet,
     )
+    dated = f"codes with a record before a prediction: {n['codes']:,}"
     if training is None:
-        say(f"codes: {n['codes']:,}, all kept, as no split says which rows are for training", quiet=quiet)
+        say(f"{dated}, all kept, as no split says which rows are for training", quiet=quiet)
     else:
+        few = n["codes_in_too_few_people"]
         say(
-            f"codes: {n['codes']:,} = {n['codes_kept']:,} kept + {n['codes_in_too_few_people']:,} in too few people of "
-            f"{n['training_rows']:,} training rows + "
-            f"{n['codes'] - n['codes_kept'] - n['codes_in_too_few_people']:,} without a column that varies",
+            f"{dated} = {n['codes_kept']:,} kept + {few:,} in too few people of {n['training_rows']:,} training rows + "
+            f"{n['codes'] - n['codes_kept'] - few:,} without a column that varies",
             quiet=quiet,
         )
     say(f"{n['columns']:,} columns, {n['values_held']:,} values held in sparse.npz; in {out}", quiet=quiet)
