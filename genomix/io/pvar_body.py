@@ -108,6 +108,7 @@ class PvarBody:
         alleles: _Alleles, text: memoryview,
     ) -> None:  # fmt: skip
         assert self._file is not None
+        runs = _joined(runs)
         self._same.add(runs, positions, alleles)
         if self._runs and self._runs[-1][0] == runs[0][0]:
             self._runs[-1] = (runs[0][0], self._runs[-1][1] + runs[0][1])
@@ -128,8 +129,8 @@ class PvarBody:
         lengths = np.array([n for _, n in self._runs], dtype=np.int64)
         positions: npt.NDArray[np.int64] = np.concatenate(self._positions)
         falls = np.flatnonzero(positions[1:] < positions[:-1]) + 1
-        starts = np.cumsum(lengths)[:-1]
-        if bool((np.diff(of_runs) >= 0).all()) and bool(np.isin(falls, starts).all()):
+        next_contig = np.cumsum(lengths)[:-1][np.diff(of_runs) > 0]
+        if bool((np.diff(of_runs) >= 0).all()) and bool(np.isin(falls, next_contig).all()):
             return None
         return np.lexsort((positions, np.repeat(of_runs, lengths)))
 
@@ -171,6 +172,17 @@ class PvarBody:
         self._file.seek(0)
         for part in self._parts:
             yield self._file.read(part.n_bytes), part
+
+
+def _joined(runs: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return runs of contigs with neighbours of one name as one: a file may call a contig chr1 here and 1 there."""
+    joined = runs[:1]
+    for name, n in runs[1:]:
+        if name == joined[-1][0]:
+            joined[-1] = (name, joined[-1][1] + n)
+        else:
+            joined.append((name, n))
+    return joined
 
 
 _FIRST = ("contig", "position", "variant_id", "ref", "alt")

@@ -71,6 +71,19 @@ def test_text_and_frame_write_the_same(
         assert pvar(folder, [normal[0], frames[1]]) == pvar(folder, [frames[0], normal[1]]) == from_frames
 
 
+def test_one_contig_under_two_names_is_one(tmp_path: Path) -> None:
+    lines = lines_of(
+        [(c, p, "rs1", "A", "G", ".", "PASS", ".") for c, p in (("chr1", "7"), ("chr1", "12"), ("1", "7"))]
+    )
+    assert lines is not None
+    found = pvar(tmp_path, [lines.with_normal_contigs()])
+    assert found == pvar(tmp_path, [normalised_names(lines.frame())])
+    assert found[3] == [0, 2, 1]
+    two = lines_of([(c, "7", "rs1", "A", "G", ".", "PASS", ".") for c in ("chr1", "1")])
+    assert two is not None
+    assert pvar(tmp_path, [two.with_normal_contigs()])[1] == {"same position and alleles as another": 2}
+
+
 @settings(deadline=None, max_examples=500)
 @given(rows=st.lists(line, min_size=1, max_size=4))
 def test_nothing_is_wrong_with_plain_lines(rows: list[tuple[str, ...]]) -> None:
