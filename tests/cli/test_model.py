@@ -206,3 +206,15 @@ def test_contributions_add_up_to_the_prediction(folder: Path, capsys: pytest.Cap
     assert told["importance"][0]["mean_abs_shap"] == pytest.approx(mean, rel=1e-5)
     assert main(["model", "explain", str(folder / "b"), str(other), "-o", str(a), "--level", "gene"]) == 8
     assert main(["model", "explain", str(folder / "b"), str(other), "-o", str(folder / "a.csv")]) == 8
+
+
+def test_a_column_that_gives_the_outcome_away_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    assert "give the outcome away" not in capsys.readouterr().err
+    frame = people(6)
+    frame.with_columns((pl.col("sick") == "yes").cast(pl.Int64).alias("days_until_death")).write_csv(
+        folder / "leak.csv"
+    )
+    assert train(folder, data="leak.csv", out="leak") == 0
+    assert "AUROC above 0.95: table:days_until_death" in capsys.readouterr().err
+    assert read_bundle(folder / "leak").metrics["columns_that_encode"]["status"] == "failed"

@@ -88,6 +88,7 @@ def train(
     from genomix.device import resolve_device
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import write_bundle
+    from genomix.models.given_table import KIND
     from genomix.models.training import train as train_models
     from genomix_cli.console import print_json, say
 
@@ -118,7 +119,9 @@ def train(
     done = train_models(
         matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples
     )
-    metrics = {"metrics": done.metrics.to_dicts(), "rows": rows}
+    metrics: dict[str, Any] = {"metrics": done.metrics.to_dicts(), "rows": rows}
+    if about["kind"] == KIND:
+        metrics["columns_that_encode"] = _encoding(matrix, about["objective"])
     digest = write_bundle(
         out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
         metrics=metrics, about={**about, "seed": seed},
@@ -159,6 +162,17 @@ def _of_set(
         objective = "binary" if found.index["label"].drop_nulls().is_in([0.0, 1.0]).all() else "regression"
     matrix = set_matrix(found, objective, held_out=held_out, tuning=tuning, seed=seed)
     return matrix, {"kind": KIND_OF_SET, "target": "label", "objective": objective}
+
+
+def _encoding(matrix: FeatureMatrix, objective: str) -> dict[str, str]:
+    """Look for a column that alone separates the outcome among training rows, and warn of it."""
+    from genomix.features.certificate_checks import columns_that_encode
+    from genomix_cli.console import say
+
+    check = columns_that_encode(matrix, binary=objective == "binary")
+    if check.status == "failed":
+        say(f"warning: a column may give the outcome away: {check.found} --exclude it if it is known only afterwards")
+    return {"status": check.status, "found": check.found}
 
 
 def print_metrics(metrics: pl.DataFrame) -> None:
