@@ -23,7 +23,7 @@ import polars as pl
 from genomix.errors import ConfigError, FormatError
 from genomix.io.availability import DEFAULT_RULES, AvailabilityRules, count_midnights
 from genomix.io.record_format import LeftOut, RecordFormat, RecordReport, RecordSet, finish_events
-from genomix.io.record_rows import RawRows, RecordScan
+from genomix.io.record_rows import RAW, RawRows, RecordScan
 from genomix.provenance import scratch_errors
 from genomix.schemas.events import EVENTS
 
@@ -144,9 +144,8 @@ def spool_source(
 
 def _with_table(part: RawRows) -> pl.DataFrame:
     """Add the table that rules of availability go by; a source may state it row by row."""
-    if "table" in part.events.columns:
-        return part.events.drop("source_row")
-    return part.events.drop("source_row").with_columns(pl.lit(part.table).alias("table"))
+    table = pl.col("table") if "table" in part.events.columns else pl.lit(part.table).alias("table")
+    return part.events.select(*(name for name in RAW if name != "source_row"), table)
 
 
 def _account(part: RawRows, table: TableAccount, samples: dict[tuple[str, str], list[DroppedRow]]) -> None:
