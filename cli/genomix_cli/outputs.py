@@ -46,6 +46,11 @@ def distinct_paths(
         taken.update(dict.fromkeys(keys, name))
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Say whether two paths are one file; links and ``..`` are seen through."""
+    return bool(_keys(one) & _keys(other))
+
+
 def table_format(path: Path, allowed: Iterable[str] = (".parquet", ".tsv", ".tsv.gz")) -> str:
     """Return the suffix of a table's name, which says its format.
 

@@ -69,7 +69,7 @@ class BurdenOptions:
     collapse: None is ``weighted`` where weights are given, else ``count``; read it as ``collapsed``.
     weights: none, beta, madsen-browning, or a frame with ``weight`` and ``variant_id`` or contig, position, ref, alt.
     frequencies: None computes them; or a frame with ``frequency`` of ALT, its keys as in ``weights``; a variant that is
-        not in it has frequency 0.
+        not in it counts with its frequency in the samples.
     """
 
     masks: tuple[Mask, ...]
@@ -200,7 +200,9 @@ def make_sets(
     else:
         given = numbers_of_variants(store.variants[rows], options.frequencies, "frequency")
         counts["qualifying alleles that the frequency table lacks"] = int(np.isnan(given).sum())
-        frequency = np.nan_to_num(given, nan=0.0)
+        # What the table lacks is not rare for that: it counts with the frequency of these samples.
+        counted = alt_frequencies(store, rows, samples=samples)
+        frequency = np.where(np.isnan(given), counted, given)
         if (frequency < 0).any() or (frequency > 1).any():
             raise ConfigError("the frequency table holds a frequency that is not in [0, 1]")
     weight, lacking = _weights(store.variants[rows], frequency, n_samples, options.weights)

@@ -154,7 +154,10 @@ def _candidates(
     unknown = np.full(variants.height, np.nan)
     placed = variants.select(
         "contig", "position", "ref", "alt", pl.int_range(pl.len(), dtype=pl.Int64).alias("variant"),
-        pl.len().over("record").alias("n_alts"),
+        # A site that was split into records has several ALTs all the same.
+        pl.max_horizontal(
+            pl.len().over("record"), pl.col("alt").n_unique().over("contig", "position", "ref")
+        ).alias("n_alts"),
         pl.Series("alt_frequency", unknown if alt_frequencies is None else alt_frequencies).fill_nan(None),
     )  # fmt: skip
     usable = numbered.filter(pl.col("left_out").is_null() | (pl.col("left_out") == NAMED_ALLELE)).select(

@@ -222,3 +222,24 @@ def test_missing_input_and_output_under_a_file(vcf: Path, tmp_path: Path, capsys
     assert main(["variants", "convert", str(tmp_path / "no.vcf"), "-o", str(tmp_path / "x")]) == 3
     assert main(["variants", "convert", str(vcf), "-o", str(vcf / "x")]) == 9
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_nothing_that_is_read_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head = "##fileformat=VCFv4.2\n##contig=<ID=1,length=248956422>\n"
+    head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n"
+    vcf = tmp_path / "a.vcf"
+    vcf.write_text(head + "1\t5\tx\tA\tG\t.\t.\t.\tGT\t0/1\t0/0\n")
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "d"), "-q"]) == 0
+    (tmp_path / "link.pgen").symlink_to(vcf)
+    (tmp_path / "si.psam").write_text("#IID\tSEX\na\t1\nb\t2\nother\t1\n")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for source, out, more in (
+        ("d", "d", ["--samples", "a"]), ("d.pgen", "d", []), ("d", "sub/../d", []), ("a.vcf", "link", []),
+        ("a.vcf", "si", ["--sample-info", str(tmp_path / "si.psam")]),
+    ):  # fmt: skip
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        command = ["variants", "convert", str(tmp_path / source), "-o", str(tmp_path / out), *more]
+        assert main(command) == 8, out
+        assert "is a file that this run reads" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before

@@ -240,7 +240,8 @@ def test_weights_of_the_literature() -> None:
 
 def test_tables_of_frequency_and_weight(store: GenotypeStore) -> None:
     frequency = pl.DataFrame(
-        {"contig": ["chr1"], "position": [100], "ref": ["A"], "alt": ["G"], "frequency": [0.5]}
+        {"contig": ["chr1"] * 3, "position": [100, 110, 120], "ref": ["A", "C", "CAG"], "alt": ["G", "T", "CG"],
+         "frequency": [0.5, 0.001, 0.002]}
     )  # fmt: skip
     weight = pl.DataFrame({"contig": ["chr1", "1"], "position": [110, 120], "ref": ["C", "CAG"], "alt": ["T", "CG"],
                            "weight": [0.7, 0.2]})  # fmt: skip
@@ -249,7 +250,14 @@ def test_tables_of_frequency_and_weight(store: GenotypeStore) -> None:
     )
     result = compute_burden(store, annotation(), options)
     assert [(s.gene, s.rows.tolist(), s.weights.tolist()) for s in result.sets] == [("G1", [1, 2], [0.7, 0.2])]
-    assert result.counts["qualifying alleles that the frequency table lacks"] == 3
+    assert result.counts["qualifying alleles that the frequency table lacks"] == 1
+    # What the table lacks is not rare for that: it is common in the samples, so no mask of rare variants holds it.
+    without = BurdenOptions(
+        (Mask("m", "lof+inframe", 0.01),), frequencies=frequency.head(1), weights=weight, collapse="weighted"
+    )
+    lacking = compute_burden(store, annotation(), without)
+    assert lacking.sets == []
+    assert lacking.counts["qualifying alleles that the frequency table lacks"] == 3
     assert result.counts["qualifying alleles that the weight table lacks"] == 2
     twice = pl.concat([frequency, frequency])
     with pytest.raises(ConfigError, match="a variant twice"):

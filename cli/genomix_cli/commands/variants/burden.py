@@ -124,7 +124,11 @@ def burden(
         float, typer.Option("--max-frequency", min=0, max=1, help="Largest frequency, where a mask names none.")
     ] = 0.01,
     frequencies: Annotated[
-        Path | None, typer.Option("--frequencies", help="Table of frequencies; by default counted in the samples.")
+        Path | None,
+        typer.Option(
+            "--frequencies",
+            help="Table of frequencies; those it lacks, or without one all, are counted in the samples.",
+        ),
     ] = None,
     transcripts: Annotated[Transcripts, typer.Option("--transcripts", help="Whose consequence counts.")] = (
         Transcripts.any

@@ -173,6 +173,8 @@ def convert(
     from genomix.io.sample_tables import read_sample_info, read_sample_list
     from genomix_cli.progress import progress
 
+    read = (sample_info, samples_file, regions_file, fasta, target_fasta, chain, sample_file)
+    _refuse_own_inputs(source, out, read)
     chosen_samples = tuple(name for name in samples.split(",") if name) if samples is not None else None
     if samples_file is not None:
         chosen_samples = (chosen_samples or ()) + read_sample_list(samples_file)
@@ -207,6 +209,25 @@ def convert(
         report = convert_genotypes(source, out, options, progress=report_progress)
     _write_beside(report, out, listed=fasta is not None or chain is not None)
     _tell(report, strict=strict, quiet=quiet, as_json=as_json)
+
+
+def _refuse_own_inputs(source: Path, prefix: Path, others: tuple[Path | None, ...]) -> None:
+    """Refuse a prefix whose files would replace what this run reads, however it is named or linked."""
+    from genomix.errors import ConfigError
+    from genomix.io.genotype_format import beside, fileset_prefix
+    from genomix.io.plink import SUFFIXES
+    from genomix_cli.outputs import same_file
+    from genomix_pipelines.study import fileset_files
+
+    base = fileset_prefix(prefix, SUFFIXES)
+    read = [*fileset_files(source), *(path for path in others if path is not None)]
+    for suffix in (".pgen", ".pvar", ".psam", ".conversion.json", ".rejected.tsv"):
+        written = beside(base, suffix)
+        if any(same_file(written, path) for path in read):
+            raise ConfigError(
+                f"the output {written.name} is a file that this run reads", where=str(written),
+                hint="another prefix for the output",
+            )  # fmt: skip
 
 
 def _regions(texts: list[str] | None, path: Path | None) -> Regions | None:
