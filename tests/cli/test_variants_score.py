@@ -263,3 +263,25 @@ def test_what_is_written_is_what_the_schemas_say(cohort: Path, tmp_path: Path) -
     facts = json.loads((tmp_path / "s.json").read_text())
     assert sorted(facts) == sorted(SCORE_METADATA.names)
     assert sorted(facts["scores"][0]) == sorted(SCORE_FACTS.names)
+
+
+def test_a_split_site_is_judged_as_one_record_of_several_alts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "##fileformat=VCFv4.2\n##contig=<ID=1,length=248956422>\n"
+    head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\tc\n"
+    row = "1\t20\t.\tC\t{}\t.\t.\t.\tGT\t{}\n"
+    files = {
+        "kept": head + row.format("T,A", "0/1\t2/2\t1/2"),
+        "split": head + row.format("T", "0/1\t0/0\t0/1") + row.format("A", "0/0\t1/1\t0/1"),
+    }
+    table = tmp_path / "s.tsv"
+    table.write_text("chr_name\tchr_position\teffect_allele\teffect_weight\n1\t20\tC\t1\n")
+    for name, text in files.items():
+        (tmp_path / f"{name}.vcf").write_text(text)
+        out = tmp_path / f"{name}.parquet"
+        command = ["variants", "score", str(tmp_path / f"{name}.vcf"), "--score-file", str(table), "-o", str(out)]
+        assert main(command) != 0, name
+        assert "1 multi-allelic without other allele" in capsys.readouterr().err
+        assert not out.exists()
