@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.processes import best, genomix, run  # noqa: E402
+from benchmarks.processes import best, genomix, run  # noqa: E402 # the path is set above
 
 RESULTS = ROOT / "benchmarks" / "results" / "ehr.json"
 WINDOWS, AGGREGATIONS = "1d,30d,365d,full", "count,sum,min,max"

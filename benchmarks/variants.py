@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.processes import OPENBLAS, best, genomix, run  # noqa: E402
+from benchmarks.processes import OPENBLAS, best, genomix, run  # noqa: E402 # the path is set above
 
 RESULTS = ROOT / "benchmarks" / "results" / "variants.json"
 TIMES = 10

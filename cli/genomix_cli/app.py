@@ -127,7 +127,7 @@ def _tell(error: BaseException, settings: Settings) -> int:
         return _READER_LEFT
     if isinstance(error, _UsageProblem):
         error.show()  # type: ignore[attr-defined]  # found by name above
-        return int(error.exit_code)  # type: ignore[attr-defined]
+        return int(error.exit_code)  # type: ignore[attr-defined]  # found by name above
     if settings.debug:
         say(format_traceback(error, settings))
     known = _as_user_error(error)

@@ -229,7 +229,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     """Open a file, plain or gzip; what goes wrong while it is read becomes a user's error."""
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
-            yield stream  # type: ignore[misc]
+            yield stream  # type: ignore[misc]  # both are binary streams; the stubs join them as object
     except EOFError as error:
         raise _cut(file) from error
     except (gzip.BadGzipFile, zlib.error) as error:

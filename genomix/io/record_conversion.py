@@ -11,6 +11,7 @@ stands in a file of its own that only its owner may read.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -288,14 +289,14 @@ def read_scan(
     return RecordSet(events, scan.descriptions(), report)
 
 
-class ScannedFormat:
+class ScannedFormat(ABC):
     """Base of formats that are read in parts: reading into memory is the same for all of them."""
 
     name: str
 
+    @abstractmethod
     def scan(self, path: Path, *, mapping: Path | None = None) -> RecordScan:
         """Open a source."""
-        raise NotImplementedError
 
     def read(self, path: Path, *, availability: AvailabilityRules = DEFAULT_RULES) -> RecordSet:
         """Read everything at a path into memory."""

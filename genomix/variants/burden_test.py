@@ -235,13 +235,15 @@ def run_gene_tests(
     model: Model = "auto",
     firth: FirthRule = "fallback",
     variance_tests: bool = False,
+    own_weights: bool = False,
 ) -> pl.DataFrame:
     """Test every set of a burden result (BURDEN_TESTS), in its order; then, if asked, SKAT and SKAT-O of every set.
 
     Parameters
     ----------
     people: of the samples of ``result``. Their offsets, if any, are those of each gene's contig.
-    variance_tests: adds :mod:`genomix.variants.skat` with the weights of ``result``.
+    variance_tests: adds :mod:`genomix.variants.skat`; own_weights: with the weights of ``result``, else with
+        Beta(1, 25).
     """
     chosen: Model = model
     if model == "auto":
@@ -259,7 +261,7 @@ def run_gene_tests(
         if variance_tests:
             from genomix.variants.skat import scan_skat
 
-            variances.append(scan_skat(store, sets, prepared, samples=people.samples))
+            variances.append(scan_skat(store, sets, prepared, samples=people.samples, own_weights=own_weights))
     frames = [pl.concat(burdens)[np.argsort(order)] if order else pl.concat(burdens), *variances]
     return BURDEN_TESTS.validate(pl.concat(frames))
 

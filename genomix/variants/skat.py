@@ -228,12 +228,15 @@ def sum_of_chi_squares_quantile(p: float, values: FloatArray) -> float:
     return float(brentq(off, low, high, xtol=1e-9 * high, rtol=1e-9))
 
 
-def scan_skat(store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, samples: Any = None) -> pl.DataFrame:
+def scan_skat(
+    store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, samples: Any = None, own_weights: bool = False
+) -> pl.DataFrame:
     """Return SKAT and SKAT-O of each set (BURDEN_TESTS, two rows per set).
 
     Parameters
     ----------
-    sets: :class:`~genomix.variants.burden.BurdenSet`; weights that are all 1 are replaced by Beta(MAF; 1, 25), SKAT's.
+    sets: :class:`~genomix.variants.burden.BurdenSet`. own_weights: take their weights, whatever they are; without, the
+        weights are SKAT's own, Beta(MAF; 1, 25).
     prepared: see :func:`genomix.variants.burden_test.prepare`, its rows counted within ``samples``.
     """
     from genomix.variants.burden_copies import PeopleCopies, VariantCopies, copies_of
@@ -246,7 +249,7 @@ def scan_skat(store: GenotypeStore, sets: Sequence[Any], prepared: Any, *, sampl
     with one_blas_thread():
         null = fit_skat_null(prepared)
         for one in sets:
-            weights = beta_weights(one.frequencies) if (one.weights == 1).all() else one.weights
+            weights = one.weights if own_weights else beta_weights(one.frequencies)
             here = carried.taken(one.rows)
             copies = _complete(
                 *copies_of(store.read_calls(one.rows, people), one.flipped, here, sexes),

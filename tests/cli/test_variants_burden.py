@@ -243,3 +243,34 @@ def test_what_is_written_is_what_the_schemas_say(study: Path) -> None:
     keys = json.loads((study / "b.counts.json").read_text())
     known = {n for n in BURDEN_COUNTS.names if "<" not in n}
     assert {k for k in keys if not k.startswith("genes x masks: ")} == known
+
+
+def test_skat_takes_stated_weights_whatever_they_are(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    people = [f"s{i}" for i in range(100)]
+    head = "##fileformat=VCFv4.2\n##contig=<ID=1,length=248956422>\n"
+    head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(people) + "\n"
+    rows = (
+        f"1\t{100 + k}\tv{k}\tA\tC\t.\t.\t.\tGT\t" + "\t".join(draw.choice(["0/0", "0/1", "1/1"], 100)) + "\n"
+        for k in range(20)
+    )
+    (tmp_path / "c.vcf").write_text(head + "".join(rows))
+    (tmp_path / "g.bed").write_text("1\t0\t999\tGENE\n")
+    values = "".join(f"{name}\t{value:.3f}\n" for name, value in zip(people, draw.normal(size=100), strict=True))
+    (tmp_path / "q.tsv").write_text("IID\ty\n" + values)
+    for weight in (1, 2):
+        lines = "".join(f"v{k}\t{weight}\n" for k in range(20))
+        (tmp_path / f"w{weight}.tsv").write_text("variant_id\tweight\n" + lines)
+    found = {}
+    for name in ("none", "beta", str(tmp_path / "w1.tsv"), str(tmp_path / "w2.tsv")):
+        out = tmp_path / f"{Path(name).stem}.parquet"
+        command = ["variants", "burden", str(tmp_path / "c.vcf"), "--genes", str(tmp_path / "g.bed"), "--max-frequency",
+                   "1", "--phenotype", str(tmp_path / "q.tsv"), "--test", "all", "--allow-related", "--weights", name,
+                   "-o", str(out), "-q"]  # fmt: skip
+        assert main(command) == 0
+        tests = pl.read_parquet(tmp_path / f"{Path(name).stem}.tests.parquet")
+        found[Path(name).stem] = tests.filter(pl.col("test").str.starts_with("skat"))["p"].to_list()
+    assert found["w1"] == pytest.approx(found["w2"], rel=1e-6)  # the scale of weights means nothing
+    assert found["none"] == pytest.approx(found["beta"])
+    assert found["none"] != pytest.approx(found["w1"], rel=1e-3)

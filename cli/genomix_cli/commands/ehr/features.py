@@ -26,7 +26,7 @@ _EXAMPLE = """Examples:
   genomix ehr features records --labels labels.parquet -o features
   genomix ehr features records --labels labels.parquet --windows 1d,30d,365d,full --aggregations count,sum,min,max -o features
   genomix ehr features records --labels labels.parquet --roll-up phecodes.csv --windows since:HOSPITAL_ADMISSION -o features
-"""  # noqa: E501
+"""  # noqa: E501 # a command that is copied stands on one line
 DEFAULT_AGGREGATIONS = "count,time_since_last,last,min,max,mean"
 
 

@@ -137,7 +137,11 @@ def burden(
         Collapse | None, typer.Option("--collapse", help="count by default, weighted where weights are given.")
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="none, beta, madsen-browning, or a table with a column weight.")
+        str,
+        typer.Option(
+            "--weights",
+            help="none, beta, madsen-browning, or a table with a column weight. With none, SKAT uses Beta(MAF; 1, 25).",
+        ),
     ] = "none",
     missing: Annotated[Missing, typer.Option("--missing", help="What a missing call counts as.")] = Missing.reference,
     counted: Annotated[Counted, typer.Option("--counted", help="Copies of ALT or of the rarer allele.")] = Counted.alt,
@@ -219,7 +223,9 @@ def burden(
             result = compute_burden(store, found, options, samples=samples, progress=collapsing)
         companions = {"genes": result.genes, "variants": result.variants}
         if people is not None:
-            companions["tests"] = _tests(store, result, people, (model.value, firth.value, test is Test.all))
+            companions["tests"] = _tests(
+                store, result, people, (model.value, firth.value, test is Test.all, weights != "none")
+            )
         ids = store.samples["sample_id"] if samples is None else store.samples["sample_id"][samples]
         loaded = opened.report.to_dict() if opened.report is not None else None
         counts = {"loading": loaded, "burden": result.counts, **_summary(result, len(ids), companions.get("tests"))}
@@ -299,10 +305,10 @@ def _check_relatives(store: GenotypeStore, people: PeopleTested, kinship: Path |
     return check_related(store, people.samples[complete], kinship, quiet)
 
 
-def _tests(store: GenotypeStore, result: BurdenResult, people: PeopleTested, how: tuple[Any, Any, bool]) -> Any:
+def _tests(store: GenotypeStore, result: BurdenResult, people: PeopleTested, how: tuple[Any, Any, bool, bool]) -> Any:
     from genomix.variants.burden_test import run_gene_tests
 
-    return run_gene_tests(store, result, people, model=how[0], firth=how[1], variance_tests=how[2])
+    return run_gene_tests(store, result, people, model=how[0], firth=how[1], variance_tests=how[2], own_weights=how[3])
 
 
 def _summary(result: BurdenResult, n_samples: int, tests: pl.DataFrame | None) -> dict[str, Any]:
