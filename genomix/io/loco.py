@@ -43,6 +43,14 @@ class Offsets:
     values: Mapping[str, Mapping[str, FloatArray]]
     unit: Literal["phenotype", "residual_sd"] = "phenotype"
 
+    def known(self, phenotype: str) -> npt.NDArray[np.bool_]:
+        """Return which samples have an offset of a phenotype on any contig."""
+        contigs = self.values.get(phenotype) or self.values.get(ANY) or {}
+        found = np.zeros(len(self.sample_ids), dtype=np.bool_)
+        for offsets in contigs.values():
+            found |= np.isfinite(offsets)
+        return found
+
     def of(self, phenotype: str, contig: str) -> FloatArray:
         """Return the offsets of one phenotype on one contig.
 

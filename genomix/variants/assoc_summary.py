@@ -47,12 +47,15 @@ def sample_flow(people: People) -> dict[str, Any]:
     flow: dict[str, Any] = {"in_genotypes": total, "not_chosen": int((~people.chosen).sum())}
     for i, name in enumerate(people.names):
         known = np.isfinite(people.phenotypes[:, i])
-        tested = people.chosen & known & covered
+        shifted = people.offsets.known(name) if people.offsets is not None else np.ones(total, dtype=np.bool_)
+        tested = people.chosen & known & covered & shifted
         flow[name] = {
             "no_phenotype": int((people.chosen & ~known).sum()),
             "no_covariate": int((people.chosen & known & ~covered).sum()),
             "tested": int(tested.sum()),
         }
+        if people.offsets is not None:
+            flow[name]["no_offset"] = int((people.chosen & known & covered & ~shifted).sum())
         if people.kinds[i] == "binary":
             flow[name]["cases"] = int((people.phenotypes[tested, i] > 0).sum())
     return flow

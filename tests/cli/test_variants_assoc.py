@@ -232,3 +232,22 @@ def test_wrong_arguments(
     assert assoc(folder, *arguments) == code
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_people_without_an_offset_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(2)
+    people = [f"s{i}" for i in range(60)]
+    head = "##fileformat=VCFv4.2\n##contig=<ID=1,length=248956422>\n"
+    head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    head += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(people) + "\n"
+    calls = "\t".join(draw.choice(["0/0", "0/1", "1/1"], 60))
+    (tmp_path / "c.vcf").write_text(head + f"1\t100\tv\tA\tC\t.\t.\t.\tGT\t{calls}\n")
+    values = "".join(f"{n}\t{v:.3f}\n" for n, v in zip(people, draw.normal(size=60), strict=True))
+    (tmp_path / "q.tsv").write_text("IID\ty\n" + values)
+    (tmp_path / "off.tsv").write_text("IID\toffset\n" + "".join(f"{n}\t0.1\n" for n in people[:40]))
+    command = ["variants", "assoc", str(tmp_path / "c.vcf"), "--phenotype", str(tmp_path / "q.tsv"), "--offset",
+               str(tmp_path / "off.tsv"), "-o", str(tmp_path / "o.parquet")]  # fmt: skip
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "y: 40 samples tested, 0 without phenotype, 0 without a covariate, 20 without an offset" in said
+    assert pl.read_parquet(tmp_path / "o.parquet")["n_observed"].to_list() == [40]

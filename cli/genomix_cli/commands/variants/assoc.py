@@ -282,6 +282,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"{name}: {flow['tested']:,} samples tested{cases}, {flow['no_phenotype']:,} without phenotype, "
             f"{flow['no_covariate']:,} without a covariate"
+            + (f", {flow['no_offset']:,} without an offset" if "no_offset" in flow else "")
         )
         reasons = ", ".join(f"{count:,} {code}" for code, count in found["not_tested"].items()) or "none left out"
         factor = "not estimable" if found["lambda_gc"] is None else f"{found['lambda_gc']:.4f}"
