@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from genomix.errors import FormatError
 from genomix.io.bgzf import inflated_chunks
@@ -92,11 +94,12 @@ def chunks_of(index: VariantIndex, regions: Regions) -> list[Chunk]:
     by_name: dict[str, list[str]] = {}
     for contig in index.bins:
         by_name.setdefault(normalise_contig(contig), []).append(contig)
-    for name, start, end in regions.intervals.select("contig", "start", "end").iter_rows():
-        for contig in by_name.get(name, []):
+    for (name,), intervals in regions.intervals.group_by("contig", maintain_order=True):
+        for contig in by_name.get(str(name), []):
             bins = index.bins[contig]
-            wanted = _wanted(start, end, index.min_shift, index.depth)
-            found += [c for number, chunks in bins.items() if any(number in r for r in wanted) for c in chunks]
+            numbers = np.fromiter(bins, dtype=np.int64, count=len(bins))
+            for number in numbers[_overlap(numbers, intervals, index.min_shift, index.depth)].tolist():
+                found += bins[number]
     merged: list[Chunk] = []
     for begin, stop in sorted(found):
         if merged and begin <= merged[-1][1]:
@@ -106,16 +109,27 @@ def chunks_of(index: VariantIndex, regions: Regions) -> list[Chunk]:
     return merged
 
 
-def _wanted(start: int, end: int | None, min_shift: int, depth: int) -> list[range]:
-    """Return the bins that overlap [start, end), a range per level (CSI specification, reg2bins)."""
+def _overlap(
+    numbers: npt.NDArray[np.int64], intervals: pl.DataFrame, min_shift: int, depth: int
+) -> npt.NDArray[np.bool_]:
+    """Say which bins overlap any interval (CSI specification, reg2bins).
+
+    A level's bins lie one after the other, each 2^shift long, and the intervals are sorted and apart: at a level, a bin
+    can only overlap the last interval that begins at or before it.
+    """
     longest = 1 << (min_shift + 3 * depth)
-    last = min(longest if end is None else max(end, start + 1), longest) - 1
-    shift, offset, out = min_shift + 3 * depth, 0, []
+    starts = intervals["start"].to_numpy()
+    lasts = np.minimum(intervals["end"].to_numpy(), longest) - 1
+    inside = np.zeros(len(numbers), dtype=np.bool_)
+    shift, offset = min_shift + 3 * depth, 0
     for level in range(depth + 1):
-        out.append(range(offset + (start >> shift), offset + (last >> shift) + 1))
+        rows = np.flatnonzero((numbers >= offset) & (numbers < offset + (1 << 3 * level)))
+        bins = numbers[rows] - offset
+        at = np.searchsorted(starts >> shift, bins, side="right") - 1
+        inside[rows] = (at >= 0) & (lasts[np.maximum(at, 0)] >> shift >= bins)
         offset += 1 << 3 * level
         shift -= 3
-    return out
+    return inside
 
 
 def text_of_chunks(path: Path, chunks: list[Chunk]) -> Iterator[bytes]:

@@ -57,6 +57,12 @@ class AssociationOptions:
     max_correlation: float = 0.999
     sex_on_x: bool = True
 
+    @property
+    def fits_separated(self) -> bool:
+        """Whether covariates may separate cases from controls: full Firth regression needs no null model."""
+        full = not self.firth_approximate and self.logistic_test == "wald"
+        return full and (self.model == "firth" or self.firth_fallback)
+
     def __post_init__(self) -> None:
         for name, value, good, range_ in (
             ("firth_p", self.firth_p, self.firth_p is None or 0 <= self.firth_p <= 1, "0 to 1"),

@@ -132,7 +132,7 @@ def eligible(people: People, place: Place, *, sex_on_x: bool = True) -> BoolArra
 
 def build_groups(
     people: People, place: Place, contig: str, model: ModelChoice, *, sex_on_x: bool = True,
-    max_vif: float = float("inf"), max_correlation: float = 1.0,
+    max_vif: float = float("inf"), max_correlation: float = 1.0, firth: bool = False,
 ) -> list[Group]:  # fmt: skip
     """Return the groups for one kind of contig; phenotypes known in the same people share one.
 
@@ -140,6 +140,7 @@ def build_groups(
     ----------
     max_vif, max_correlation: limits of the covariates alone, where contigs are diploid (PLINK 2 refuses beyond them
         too); on X, Y and MT, with fewer people, the variants get the error word instead.
+    firth: covariates may separate cases from controls, since Firth's regression follows.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def build_groups(
         samples = np.flatnonzero(masks[key]).astype(np.int64)
         if not samples.size and place in ("X", "Y"):
             continue
-        made = _group(people, place, samples, members, offsets, model, sex_on_x)
+        made = _group(people, place, samples, members, offsets, model, sex_on_x, firth)
         if place == "diploid":
             _check_covariates(made, max_vif, max_correlation)
         groups.append(made)
@@ -194,7 +195,7 @@ def _check_covariates(group: Group, max_vif: float, max_correlation: float) -> N
 
 def _group(
     people: People, place: Place, samples: IntArray, members: list[int], offsets: list[FloatArray | None],
-    model: ModelChoice, sex_on_x: bool,
+    model: ModelChoice, sex_on_x: bool, firth: bool,
 ) -> Group:  # fmt: skip
     design, names = _design(people, place, samples, sex_on_x)
     linear_of, logistic, shifted = [], {}, []
@@ -208,7 +209,7 @@ def _group(
         else:
             if people.offsets is not None and people.offsets.unit != "phenotype" and people.kinds[i] != "binary":
                 raise ConfigError(f"offsets of {people.names[i]} have no meaning in logistic regression")
-            logistic[i] = fit_logistic_null(y, design, None if shift is None else shift[samples])
+            logistic[i] = fit_logistic_null(y, design, None if shift is None else shift[samples], for_firth=firth)
     null = fit_linear_null(np.column_stack(shifted) if shifted else np.empty((len(samples), 0)), design)
     return Group(samples, design, names, null, tuple(linear_of), null.columns, null.basis.T @ design, logistic)
 

@@ -39,13 +39,15 @@ class LogisticNull:
     """One case-control phenotype, its covariates and the fit without a genotype.
 
     ``cases`` float64 (n,) of 0 and 1; ``design`` float64 (n, k), intercept first; ``offset`` float64 (n,);
-    ``coefficients`` float64 (k,), the start of every variant's fit.
+    ``coefficients`` float64 (k,), the start of every variant's fit: zeros where the covariates separate cases from
+    controls and no finite estimate exists (``converged`` is False), which leaves Firth's regression only.
     """
 
     cases: FloatArray
     design: FloatArray
     offset: FloatArray
     coefficients: FloatArray
+    converged: bool = True
 
     @property
     def pairs(self) -> FloatArray:
@@ -85,12 +87,18 @@ class Evaluation(NamedTuple):
     log_likelihood: FloatArray
 
 
-def fit_logistic_null(cases: FloatArray, design: FloatArray, offset: FloatArray | None = None) -> LogisticNull:
+def fit_logistic_null(
+    cases: FloatArray, design: FloatArray, offset: FloatArray | None = None, *, for_firth: bool = False
+) -> LogisticNull:
     """Fit the covariates alone.
+
+    Parameters
+    ----------
+    for_firth: return a null that has not converged, from which Firth's regression starts, where no estimate is finite.
 
     Raises
     ------
-    LabelError: when covariates separate cases from controls.
+    LabelError: when covariates separate cases from controls and it is not ``for_firth``.
     """
     shift = np.zeros(len(cases)) if offset is None else offset
     beta = np.zeros(design.shape[1])
@@ -102,9 +110,11 @@ def fit_logistic_null(cases: FloatArray, design: FloatArray, offset: FloatArray 
             break
         if np.abs(step).max() < TOLERANCE:
             return LogisticNull(cases, design, shift, beta)
+    if for_firth:
+        return LogisticNull(cases, design, shift, np.zeros(design.shape[1]), converged=False)
     raise LabelError(
         "logistic regression on the covariates alone does not converge: they separate cases from controls",
-        hint="fewer covariates, or more cases",
+        hint="fewer covariates, more cases, or Firth's regression of every variant",
     )
 
 
@@ -229,12 +239,15 @@ def scan_score(null: LogisticNull, tile: Tile) -> ScoreFit:
 
 
 def scan_logistic(null: LogisticNull, tile: Tile) -> LogisticFit:
-    """Fit every variant of a tile; one that does not converge within 25 steps is not ``converged``."""
+    """Fit every variant of a tile; one that does not converge within 25 steps is not ``converged``.
+
+    None does where the null has no estimate: a genotype more leaves the covariates' separation as it is.
+    """
     m, k = len(tile.genotypes), null.design.shape[1]
     pairs = null.pairs
     beta = np.concatenate([np.broadcast_to(null.coefficients, (m, k)), np.zeros((m, 1))], axis=1)
     out, se, converged = np.full(m, np.nan), np.full(m, np.nan), np.zeros(m, dtype=np.bool_)
-    active = np.flatnonzero(~separated(null.cases, tile))
+    active = np.flatnonzero(~separated(null.cases, tile) & null.converged)
     current = tile.rows(active)
     for _ in range(MAX_ITERATIONS):
         if not active.size:

@@ -191,7 +191,7 @@ def _groups(people: People, options: AssociationOptions, segment: _Segment) -> l
     try:
         return build_groups(
             people, segment.place, segment.contig, options.model, sex_on_x=options.sex_on_x,
-            max_vif=options.max_vif, max_correlation=options.max_correlation,
+            max_vif=options.max_vif, max_correlation=options.max_correlation, firth=options.fits_separated,
         )  # fmt: skip
     except LabelError:
         if segment.place == "diploid":

@@ -160,7 +160,7 @@ def _linear(prepared: Prepared) -> Any:
 
 
 def _logistic(prepared: Prepared, firth: FirthRule) -> Any:
-    null = fit_logistic_null(prepared.phenotype, prepared.design, prepared.offset)
+    null = fit_logistic_null(prepared.phenotype, prepared.design, prepared.offset, for_firth=firth != "never")
 
     def scan(tile: FloatArray) -> pl.DataFrame:
         fit = scan_logistic(null, Tile(tile, None))

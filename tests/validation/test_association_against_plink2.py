@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomix.errors import LabelError
 from genomix.io.phenotypes import read_covariates, read_phenotypes
 from genomix.io.plink import GenotypeStore, open_store
 from genomix.io.tables import read_expression_bed, read_qtltools_covariates
@@ -168,6 +169,32 @@ def test_logistic_and_firth_within_tolerance(
     z = np.abs(theirs["Z_STAT"].to_numpy() - mine["statistic"].to_numpy())
     assert z.max() < 2e-3
     assert relative(theirs["LOG10_P"], mine["minus_log10_p"], least=0.05) < 4e-3
+
+
+@pytest.mark.parametrize("model", ["auto", "firth"])
+def test_covariates_that_separate_leave_firth(model: str, plink2: str, tiny: Case, tmp_path: Path) -> None:
+    """A covariate that only cases have: no logistic estimate exists, PLINK 2 fits Firth's from zero."""
+    prefix = tmp_path / "tiny"
+    for suffix in (".pgen", ".pvar", ".psam"):
+        prefix.with_suffix(suffix).symlink_to(tiny.prefix.with_suffix(suffix))
+    at = np.arange(tiny.store.n_samples)
+    columns = {
+        "#IID": tiny.store.samples["sample_id"], "B": 1 + at % 2, "C1": (at % 6 == 1).astype(float),
+        "C2": np.random.default_rng(8).normal(size=len(at)),
+    }  # fmt: skip
+    case = Case(open_store(prefix), prefix, write_table(tmp_path / "t.tsv", columns), ["C1", "C2"])
+    expected = glm(plink2, case, "B", *(["firth"] if model == "firth" else []))
+    found = ours(case, "B", model=model)
+    tested = (expected["ERRCODE"] == TESTED).to_numpy()
+    assert tested.sum() > 500
+    theirs, mine = expected.filter(tested), found.filter(tested)
+    assert (mine["errcode"] == TESTED).all()
+    assert (mine["model"] == "firth").all()
+    in_se = np.abs(np.log(theirs["OR"].to_numpy()) - mine["beta"].to_numpy()) / mine["se"].to_numpy()
+    assert in_se.max() < 2e-2
+    assert relative(theirs["LOG(OR)_SE"], mine["se"]) < 3e-3
+    with pytest.raises(LabelError, match="separate cases from controls"):
+        ours(case, "B", model="logistic", firth_fallback=False)
 
 
 def test_covariate_gaps_written_minus_nine_are_gaps(tiny: Case) -> None:

@@ -110,6 +110,21 @@ def test_firth_rules(world: Any) -> None:
     assert np.abs(always["beta"][8]) < np.abs(never["beta"][8]), "the penalty shrinks"
 
 
+def test_covariates_that_separate_leave_firth(world: Any) -> None:
+    burden, covariates, y = world
+    cases = (y > 1).astype(float)
+    marked = np.column_stack([covariates, cases * (np.arange(300) % 3 == 0)])
+    with pytest.raises(LabelError, match="separate cases from controls"):
+        scan_burdens(burden, genes(9), prepare(cases, marked), firth="never")
+    found = scan_burdens(burden, genes(9), prepare(cases, marked))
+    assert set(found["test"]) == {"firth"}
+    scaled = (marked - marked.mean(axis=0)) / marked.std(axis=0)
+    for i, row in enumerate(found.iter_rows(named=True)):
+        beta, se, _ = newton(cases, np.column_stack([np.ones(300), scaled, burden[:, i]]), penalty=True)
+        assert row["beta"] == pytest.approx(beta[-1], rel=1e-5)
+        assert row["se"] == pytest.approx(se, rel=1e-5)
+
+
 def test_missing_people_leave_and_an_offset_counts(world: Any) -> None:
     burden, covariates, y = world
     gaps, offset = y.copy(), np.linspace(-1, 1, 300)

@@ -123,6 +123,28 @@ def test_covariates_that_separate_are_an_error() -> None:
         fit_logistic_null((x > 0).astype(float), np.column_stack([np.ones(30), x]))
 
 
+def test_firth_fits_where_covariates_separate() -> None:
+    """As PLINK 2 does: no model without the genotype is needed."""
+    rng = np.random.default_rng(3)
+    for quasi in (False, True):
+        cases = (np.arange(60) % 2).astype(float)
+        covariate = cases.copy() if not quasi else ((np.arange(60) % 6) == 1).astype(float)
+        design = np.column_stack([np.ones(60), (covariate - covariate.mean()) / covariate.std()])
+        null = fit_logistic_null(cases, design, for_firth=True)
+        assert not null.converged
+        g = rng.binomial(2, 0.3, (20, 60)).astype(float)
+        called = (rng.random((20, 60)) > 0.05).astype(float)
+        tile = Tile(g * called, called)
+        assert not scan_logistic(null, tile).converged.any()
+        found = scan_firth(null, tile)
+        assert found.converged.all()
+        for i in range(20):
+            beta, se, value = firth_reference(cases, design, np.where(called[i] > 0, g[i], np.nan))
+            assert found.beta[i] == pytest.approx(beta, rel=1e-5, abs=1e-7)
+            assert found.se[i] == pytest.approx(se, rel=1e-5)
+            assert found.log_likelihood[i] == pytest.approx(value, rel=1e-7)
+
+
 def test_a_single_carrier_converges_with_any_phenotype() -> None:
     for status in (0.0, 1.0):
         cases = np.array([status] + [1.0] * 20 + [0.0] * 300)
