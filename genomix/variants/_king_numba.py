@@ -97,9 +97,12 @@ def _row_counts(planes: Words) -> tuple[Words, Words]:
 @nb.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]  # numba is untyped
 def kinship_from(
     counts: npt.NDArray[np.int32], same: bool, minimum: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return places and kinship of the pairs of at least ``minimum`` (with ``same``: above the diagonal)."""
-    n_found = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], int]:
+    """Return places and kinship of the pairs of at least ``minimum`` (with ``same``: above the diagonal).
+
+    And how many pairs have none, since one of the two has no heterozygous call where both are called.
+    """
+    n_found, n_undefined = 0, 0
     for fill in range(2):
         if fill == 0:
             first, second, kinship = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
@@ -115,4 +118,6 @@ def kinship_from(
                         if fill == 1:
                             first[n_found], second[n_found], kinship[n_found] = i, j, value
                         n_found += 1
-    return first, second, kinship
+                elif fill == 0:
+                    n_undefined += 1
+    return first, second, kinship, n_undefined

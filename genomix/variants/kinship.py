@@ -53,12 +53,23 @@ class _Tile(NamedTuple):
     complete: bool
 
 
+class PairCounts:
+    """Counts the pairs of samples that have no kinship: one of the two has no heterozygous call where both are called.
+
+    Such a pair is in no list of pairs, and may be related all the same.
+    """
+
+    def __init__(self) -> None:
+        self.undefined = 0
+
+
 class _Compared:
     """Tells how many pairs of samples are compared; half of the variants of two pairs count as one pair."""
 
-    def __init__(self, n_samples: int, n_variants: int, progress: Progress | None) -> None:
+    def __init__(self, n_samples: int, n_variants: int, progress: Progress | None, counted: PairCounts) -> None:
         self._n_pairs, self._n_variants, self._progress = n_samples * (n_samples - 1) // 2, n_variants, progress
         self._done = 0
+        self.counted = counted
 
     def add(self, n_pairs: int, n_variants: int) -> None:
         """Count a block of variants of some pairs."""
@@ -90,6 +101,7 @@ def kinship_pairs(
     tile: int | None = None,
     autosomes: int = HUMAN_AUTOSOMES,
     progress: Progress | None = None,
+    counted: PairCounts | None = None,
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum`` (schema KINSHIP), numbered as in the store.
 
@@ -102,6 +114,7 @@ def kinship_pairs(
     tile: samples per tile; memory grows with its square. None for 4,096 on the CPU and 2,048 elsewhere.
     autosomes: number of autosomes of the species.
     progress: called with (share, pairs).
+    counted: where to add the number of pairs without a kinship.
     """
     rows = (
         np.flatnonzero(autosomal_biallelic(store, autosomes=autosomes))
@@ -114,8 +127,8 @@ def kinship_pairs(
         for _, calls in call_blocks(store, rows, chosen[part], block_size=max(64, _BLOCK_CALLS // max(len(part), 1))):
             yield calls
 
-    compared = _Compared(len(chosen), len(rows), progress)
-    frame = _pairs(blocks, len(chosen), minimum, xp, tile, compared.add)
+    compared = _Compared(len(chosen), len(rows), progress, counted if counted is not None else PairCounts())
+    frame = _pairs(blocks, len(chosen), minimum, xp, tile, compared)
     first, second = chosen[frame["sample_a"].to_numpy()], chosen[frame["sample_b"].to_numpy()]
     return _pair_frame(np.minimum(first, second), np.maximum(first, second), frame["kinship"].to_numpy())
 
@@ -170,13 +183,13 @@ def pairs_from_blocks(
     blocks: CallBlocks, n_samples: int, *, minimum: float, xp: Any = np, tile: int | None = None
 ) -> pl.DataFrame:
     """Return the pairs with a kinship of at least ``minimum``, tile by tile (schema KINSHIP)."""
-    return _pairs(blocks, n_samples, minimum, xp, tile, lambda _n, _of: None)
+    return _pairs(blocks, n_samples, minimum, xp, tile, _Compared(n_samples, 1, None, PairCounts()))
 
 
 def _pairs(
-    blocks: CallBlocks, n_samples: int, minimum: float, xp: Any, tile: int | None, compared: Callable[[int, int], None]
+    blocks: CallBlocks, n_samples: int, minimum: float, xp: Any, tile: int | None, compared: _Compared
 ) -> pl.DataFrame:
-    """Do what :func:`pairs_from_blocks` does; ``compared`` is called with (pairs, variants) after each block."""
+    """Do what :func:`pairs_from_blocks` does, and count."""
     by_bits = xp is np and n_samples**2 >= _MANY_PAIRS
     size = tile if tile is not None else _BITS_TILE if by_bits else _PRODUCTS_TILE
     tiles = [np.arange(start, min(start + size, n_samples)) for start in range(0, n_samples, size)]
@@ -191,6 +204,8 @@ def _pairs(
                 upper = left[i] < right[j]
                 i, j = i[upper], j[upper]
                 values = to_numpy(kinship)[i, j]
+                nothing = to_numpy(xp.isnan(kinship))
+                compared.counted.undefined += int((np.triu(nothing, 1) if left is right else nothing).sum())
             found.append((left[i], right[j], values))
     first, second, whole = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
     return _pair_frame(np.asarray(first), np.asarray(second), np.asarray(whole))
@@ -216,7 +231,7 @@ def _tile_kinship(
     left: npt.NDArray[np.int64],
     right: npt.NDArray[np.int64],
     xp: Any,
-    compared: Callable[[int, int], None],
+    compared: _Compared,
 ) -> Any:
     """Kinship of every sample of ``left`` with every one of ``right``, summed over variant blocks.
 
@@ -229,7 +244,7 @@ def _tile_kinship(
         other = one if right_calls is None else _indicators(right_calls, xp)
         part = _products(one, other, xp)
         totals = part if totals is None else (totals[0] + part[0], totals[1] + part[1], totals[2] + part[2])
-        compared(_n_pairs(left, right), len(left_calls))
+        compared.add(_n_pairs(left, right), len(left_calls))
     if totals is None:
         return xp.full((len(left), len(right)), float("nan"))
     return _kinship(*totals, xp)
@@ -240,7 +255,7 @@ def _pairs_by_bits(
     left: npt.NDArray[np.int64],
     right: npt.NDArray[np.int64],
     minimum: float,
-    compared: Callable[[int, int], None],
+    compared: _Compared,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs of a tile as places in ``left`` and ``right``; of a tile with itself those above the diagonal."""
     from genomix.variants import _king_numba as kernel
@@ -252,8 +267,9 @@ def _pairs_by_bits(
         one = bit_planes(left_calls)
         other = one if right_calls is None else bit_planes(right_calls)
         kernel.add_counts(one, other, len(left_calls), same, totals)
-        compared(_n_pairs(left, right), len(left_calls))
-    first, second, kinship = kernel.kinship_from(totals, same, minimum)
+        compared.add(_n_pairs(left, right), len(left_calls))
+    first, second, kinship, undefined = kernel.kinship_from(totals, same, minimum)
+    compared.counted.undefined += int(undefined)
     return np.asarray(first), np.asarray(second), np.asarray(kinship)
 
 

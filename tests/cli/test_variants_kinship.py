@@ -43,6 +43,33 @@ def test_pairs_and_groups(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (counts["samples"], counts["groups"], counts["largest_group"], counts["unrelated"]) == (12, 10, 3, 10)
 
 
+def test_pairs_without_a_kinship_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Copies of a sample without a heterozygous call are in no list: nobody may take that for unrelated."""
+    calls = random_calls(600, 12, seed=1)
+    calls[:, 7] = 2 * (calls[:, 7] > 0)
+    calls[:, 2] = calls[:, 7]
+    store = store_of(tmp_path, calls).prefix
+    out = tmp_path / "k.parquet"
+    assert main(["variants", "kinship", str(store), "-o", str(out), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["pairs_without_kinship"] == 21
+    assert "warning: 21 pairs have no kinship" in told.err
+    assert "s7" not in pl.read_parquet(out)["sample_id_a"].to_list()
+    assert main(["variants", "qc", str(store), "-o", str(tmp_path / "q"), "--duplicates", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["pairs_without_kinship"] == 21
+    assert "warning: 21 pairs have no kinship" in told.err
+    assert main(["variants", "pca", str(store), "-o", str(tmp_path / "p.tsv"), "--components", "2"]) == 0
+    assert "warning: 21 pairs have no kinship" in capsys.readouterr().err
+
+
+def test_a_default_unrelated_set_from_few_variants_is_said(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "p.tsv"), "--components", "2"]) == 0
+    assert "variants are too few to tell relatives (500 or more do): name the samples" in capsys.readouterr().err
+
+
 def test_only_listed_samples_and_variants(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "keep.txt").write_text("s2\ns7\ns11\n")
     names = [f"1:{10 * (i + 1)}:A:G" for i in range(100)]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from genomix.schemas.genotypes import KINSHIP
-from genomix.variants.kinship import MINIMUM, king_robust_matrix, kinship_pairs
+from genomix.variants.kinship import MINIMUM, PairCounts, king_robust_matrix, kinship_pairs
 from genomix.variants.qc import autosomal_biallelic
 from genomix.variants.relatives import kin_groups, low_kinship_clusters, unrelated
 from genomix_pipelines.stage import Stage, StageContext
@@ -25,7 +25,8 @@ def run(context: StageContext) -> dict[str, Any]:
     store = open_genotypes(context)
     keep = pl.read_parquet(context.folder("genotype_qc") / "variants.parquet")["keep"].to_numpy()
     variants = np.flatnonzero(keep & autosomal_biallelic(store))
-    pairs = kinship_pairs(store, variants=variants, xp=context.device.xp)
+    compared = PairCounts()
+    pairs = kinship_pairs(store, variants=variants, xp=context.device.xp, counted=compared)
     KINSHIP.validate(pairs).write_parquet(context.out / "kinship.parquet")
     groups = kin_groups(store.n_samples, pairs, study.split.kinship)
     clusters = np.full(store.n_samples, -1, dtype=np.int64)
@@ -41,6 +42,7 @@ def run(context: StageContext) -> dict[str, Any]:
     return {
         "variants": len(variants),
         "pairs": pairs.height,
+        "pairs_without_kinship": compared.undefined,
         "pairs_first_degree": int((pairs["kinship"] > 0.177).sum()),
         "minimum": MINIMUM,
         "groups": len(sizes),

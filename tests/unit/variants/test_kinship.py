@@ -11,6 +11,7 @@ import pytest
 
 from genomix.errors import ConfigError
 from genomix.variants.kinship import (
+    PairCounts,
     bit_planes,
     degree_words,
     king_robust,
@@ -57,6 +58,20 @@ def test_pairs_equal_the_definition(missing: float, tile: int) -> None:
     dense = king_robust_matrix(calls)
     assert (dense[frame["sample_a"], frame["sample_b"]] == frame["kinship"].to_numpy()).all()
     assert (dense == dense.T).all()
+
+
+@pytest.mark.parametrize(("n_samples", "tile"), [(17, 5), (17, 100), (510, 200)])
+def test_pairs_without_a_kinship_are_counted(n_samples: int, tile: int, tmp_path: Path) -> None:
+    calls = random_calls(40, n_samples, seed=3, missing=0.2)
+    calls[:, 4] = 2 * (calls[:, 4] > 0)
+    calls[:, 8] = -9
+    counted = PairCounts()
+    found = kinship_pairs(store_of(tmp_path, calls), minimum=-99.0, tile=tile, counted=counted)
+    pairs = [(i, j) for i in range(n_samples) for j in range(i + 1, n_samples)]
+    nothing = sum(np.isnan(king_robust_pair(calls[:, i], calls[:, j])) for i, j in pairs)
+    assert nothing >= 2 * n_samples - 3
+    assert counted.undefined == nothing
+    assert found.height == len(pairs) - nothing
 
 
 def test_swapping_ref_and_alt_changes_nothing() -> None:

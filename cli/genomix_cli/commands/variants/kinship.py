@@ -69,7 +69,7 @@ def kinship(
     from genomix.errors import ConfigError
     from genomix.io.score_tables import write_frame
     from genomix.variants.assoc_relatives import MIN_VARIANTS
-    from genomix.variants.kinship import DEGREES, kinship_pairs, named_pairs
+    from genomix.variants.kinship import DEGREES, PairCounts, kinship_pairs, named_pairs
     from genomix.variants.relatives import relatives_table
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import check_outputs, check_tables, opened_samples, usable_variants
@@ -86,12 +86,22 @@ def kinship(
         rows = usable_variants(store, extract, autosomes=autosomes)
         xp = resolve_device(device.value).xp
         with progress("comparing", "pairs", quiet=quiet) as report:
-            pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=min_kinship, xp=xp, progress=report)
+            compared = PairCounts()
+            pairs = kinship_pairs(
+                store, variants=rows, samples=chosen, minimum=min_kinship, xp=xp, progress=report, counted=compared
+            )
         ids = store.samples["sample_id"]
     write_frame(out, named_pairs(pairs, ids))
     if len(rows) < MIN_VARIANTS:
         say(f"warning: {len(rows):,} variants are too few to tell relatives: {MIN_VARIANTS} or more do", quiet=quiet)
+    if compared.undefined:
+        say(
+            f"warning: {compared.undefined:,} pairs have no kinship (no heterozygous call in one of the two):"
+            " they are in no list and in no group, and may be related",
+            quiet=quiet,
+        )
     counts = {"variants": len(rows), "samples": len(chosen), "pairs": pairs.height}
+    counts |= {"pairs_without_kinship": compared.undefined}
     counts |= {f"pairs_{name}_or_closer": int((pairs["kinship"] > cut).sum()) for name, cut in DEGREES.items()}
     if groups is not None:
         table = relatives_table(ids, pairs, group_kinship)[chosen]

@@ -269,12 +269,29 @@ def _unrelated(
     """Return a set of samples without a pair above the threshold."""
     import numpy as np
 
-    from genomix.variants.kinship import kinship_pairs
+    from genomix.variants.assoc_relatives import MIN_VARIANTS
+    from genomix.variants.kinship import PairCounts, kinship_pairs
     from genomix.variants.relatives import unrelated
+    from genomix_cli.console import say
     from genomix_cli.progress import progress
 
+    compared = PairCounts()
     with progress("comparing", "pairs", quiet=quiet) as report:
-        pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=threshold, xp=xp, progress=report)
+        pairs = kinship_pairs(
+            store, variants=rows, samples=chosen, minimum=threshold, xp=xp, progress=report, counted=compared
+        )
+    if len(rows) < MIN_VARIANTS:
+        say(
+            f"warning: {len(rows):,} variants are too few to tell relatives ({MIN_VARIANTS} or more do): "
+            "name the samples to fit on with --fit-samples",
+            quiet=quiet,
+        )
+    if compared.undefined:
+        say(
+            f"warning: {compared.undefined:,} pairs have no kinship (no heterozygous call in one of the two):"
+            " they count as unrelated",
+            quiet=quiet,
+        )
     return np.asarray(chosen[unrelated(store.n_samples, pairs, threshold)[chosen]])
 
 

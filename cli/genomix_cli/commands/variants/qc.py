@@ -37,12 +37,13 @@ _EXAMPLE = """Examples:
 
 
 class _Tables(NamedTuple):
-    """The variants', the samples' and the thresholds' tables, and what the check of sexes found (None: not asked)."""
+    """Three tables; what the check of sexes found (None: not asked); pairs that could not be compared."""
 
     variants: pl.DataFrame
     samples: pl.DataFrame
     removed: pl.DataFrame
     sexes: SexCheck | None
+    without_kinship: int = 0
 
 
 def register(group: typer.Typer) -> None:
@@ -180,12 +181,13 @@ def _tables(
 
     variants = variant_qc(store, of_variants, samples=chosen, ancestry=ancestry, autosomes=autosomes)
     passed = np.flatnonzero(variants["keep"].to_numpy())
-    pairs = None
+    pairs, compared = None, None
     if duplicates:
-        from genomix.variants.kinship import kinship_pairs
+        from genomix.variants.kinship import PairCounts, kinship_pairs
 
+        compared = PairCounts()
         rows = np.intersect1d(passed, np.flatnonzero(autosomal_biallelic(store, autosomes=autosomes)))
-        pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=DUPLICATE)
+        pairs = kinship_pairs(store, variants=rows, samples=chosen, minimum=DUPLICATE, counted=compared)
     samples = sample_qc(
         store, of_samples, ancestry=ancestry, variants=passed, samples=chosen, pairs=pairs, counted=variants,
         autosomes=autosomes,
@@ -199,7 +201,7 @@ def _tables(
     idle = pl.lit(sexes.idle if sexes is not None else None, dtype=pl.String)
     note = pl.when(pl.col("threshold") == "sex_mismatch").then(idle).alias("note")
     table = QC_THRESHOLDS.validate(removed.filter(is_on).with_columns(note))
-    return _Tables(variants, samples, table, sexes)
+    return _Tables(variants, samples, table, sexes, compared.undefined if compared is not None else 0)
 
 
 def _paths(out: Path) -> list[Path]:
@@ -211,7 +213,7 @@ def _paths(out: Path) -> list[Path]:
 def _tell(tables: _Tables, *, quiet: bool, as_json: bool) -> None:
     from genomix_cli.console import print_json, say
 
-    variants, samples, removed, sexes = tables
+    variants, samples, removed, sexes, without_kinship = tables
     counts = {
         "variants": variants.height,
         "variants_kept": int(variants["keep"].sum()),
@@ -220,6 +222,8 @@ def _tell(tables: _Tables, *, quiet: bool, as_json: bool) -> None:
     }
     if sexes is not None:
         counts["sex_contradicting_x"] = sexes.n_contradicting
+    if without_kinship:
+        counts["pairs_without_kinship"] = without_kinship
     if as_json:
         print_json({**counts, "thresholds": removed.to_dicts()})
     else:
@@ -230,6 +234,12 @@ def _tell(tables: _Tables, *, quiet: bool, as_json: bool) -> None:
         say(
             f"{'warning' if sexes.n_contradicting else 'note'}: the sex check {sexes.idle}",
             quiet=quiet and not sexes.n_contradicting,
+        )
+    if without_kinship:
+        say(
+            f"warning: {without_kinship:,} pairs have no kinship (no heterozygous call in one of the two):"
+            " they were not compared for duplicates",
+            quiet=quiet,
         )
     if as_json:
         return
