@@ -234,15 +234,15 @@ def _run(
 
 
 def _check_paths(out: Path | None, tsv: Path | None, plots: str | None, names: list[str], inputs: Any) -> None:
-    """Refuse names that would overwrite an input, or one result with another."""
+    """Refuse names that would overwrite an input, or one result with another, and folders that take no files."""
     from genomix.io.association_files import result_paths
-    from genomix_cli.outputs import distinct_paths
+    from genomix_cli.genotype_samples import check_outputs
 
     outputs = result_paths(out, tsv, names)
     for name in names if plots is not None else ():
         for path in (f"{_plot_stem(str(plots), name, len(names))}.{end}" for end in _PLOTS):
             outputs[f"plot {path}"] = Path(path)
-    distinct_paths(outputs, inputs)
+    check_outputs(outputs, inputs)
 
 
 _PLOTS = ("manhattan.svg", "manhattan.png", "qq.svg", "qq.png")
