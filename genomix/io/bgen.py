@@ -26,6 +26,7 @@ from deflate import DeflateError, zlib_decompress
 
 from genomix.errors import FormatError, Identifier, InputNotFoundError, TruncatedInputError
 from genomix.io.bgen_probabilities import Decoded, decode
+from genomix.io.bgzf import require_file
 from genomix.io.contigs import normalise_contig
 from genomix.io.genotype_format import (
     MISSING,
@@ -84,8 +85,7 @@ class BgenSource:
         self._options = options or OpenOptions()
         self._path = path
         self._shown = str(path)
-        if not path.is_file():
-            raise InputNotFoundError(f"{path.name} does not exist", where=self._shown)
+        require_file(path)
         self._size = path.stat().st_size
         with _buffered(path) as stream:
             self._head = _Reader(stream, self._size, self._shown).head()

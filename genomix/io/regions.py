@@ -30,7 +30,10 @@ TO_THE_END = int(np.iinfo(np.int64).max)
 _REGION = re.compile(r"(?P<contig>.+?)(?::(?P<first>[\d,]+)(?P<dash>-(?P<last>[\d,]*))?)?", re.ASCII)
 _BED_SUFFIXES = (".bed", ".bed.gz", ".bed.bgz")
 _BED_HEADERS = (b"#", b"track", b"browser")
-_TABLE_HEADERS = {b"chrom", b"#chrom", b"chr", b"#chr", b"contig", b"#contig"}
+HEADER_NAMES = frozenset({"chrom", "chr", "contig", "chromosome", "seqname", "seqnames"})
+"""What the first column of a table of intervals is called, in lower case."""
+
+_TABLE_HEADERS = frozenset(name.encode() for name in HEADER_NAMES)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError
 from genomix.io.bcf_fast import bcf_fast_blocks, can_read
 from genomix.io.bcf_records import bcf_blocks, bcf_fixed_columns
-from genomix.io.bgzf import check_eof_block, sniff_compression, unwrap
+from genomix.io.bgzf import check_eof_block, require_file, sniff_compression, unwrap
 from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, OpenOptions, SourceHeader
 from genomix.io.vcf_blocks import regrouped
 from genomix.io.vcf_fast import ParsedPiece, PieceReader
@@ -50,8 +50,8 @@ class VcfSource:
 
     def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
         self._options = options or OpenOptions()
-        if str(path) != "-" and not path.is_file():
-            raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
+        if str(path) != "-":
+            require_file(path)
         self._folder = tempfile.TemporaryDirectory(prefix="genomix-")
         self._shown = "standard input" if str(path) == "-" else str(path)
         try:

@@ -15,6 +15,7 @@ from genomix.errors import OutputError
 from genomix.io.convert import convert_genotypes
 from genomix.io.plink import open_store
 from genomix_cli.app import main
+from tests.pipes import piped
 
 HEADER = """##fileformat=VCFv4.3
 ##contig=<ID=chr1,length=248956422>
@@ -355,3 +356,16 @@ def test_a_folder_that_takes_no_files_is_told(vcf: Path, capsys: pytest.CaptureF
     assert "cannot write x.pgen: its folder takes no files" in capsys.readouterr().err
     with pytest.raises(OutputError, match="its folder takes no files"):
         convert_genotypes(vcf, Path("/proc/x"))
+
+
+def test_lists_that_can_be_read_once_only(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with piped(b"f3_c\nf1_a\n") as names, piped(b"1\t150\t250\n") as regions:
+        wanted = ["-o", str(tmp_path / "x"), "--samples-file", str(names), "-R", str(regions), "-q"]
+        assert main(["variants", "convert", str(vcf), *wanted]) == 0, capsys.readouterr().err
+    assert calls(tmp_path / "x") == {("1", 200, "T"): [-9, 1], ("1", 200, "G"): [-9, 0]}
+    with piped(vcf.read_bytes()) as source:
+        assert main(["variants", "convert", str(source), "-o", str(tmp_path / "x")]) == 4
+    assert "a VCF or BCF on standard input, named -" in capsys.readouterr().err
+    with piped(b">1\nA\n") as fasta:
+        assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--fasta", str(fasta)]) == 3
+    assert "is a pipe or a device, and is read more than once or not from its start" in capsys.readouterr().err
