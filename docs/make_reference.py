@@ -62,7 +62,8 @@ def _parameter(parameter: Any) -> str:
     names = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
         names = f"`{parameter.metavar or parameter.name.upper()}`"
-    default = parameter.default
+    told = getattr(parameter, "show_default", None)
+    default = told if isinstance(told, str) else parameter.default
     shown = (
         ""
         if default is None or default is False or callable(default) or "UNSET" in str(default).upper()

@@ -249,6 +249,11 @@ def output_errors(target: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = no_room(error) or (error.errno if isinstance(error, OSError) else None)
+        if number == errno.ENOENT and _names_temporary(error):
+            raise OutputError(
+                f"cannot write {target.name}: its folder takes no files", where=str(target),
+                hint="choose another folder",
+            ) from error  # fmt: skip
         if number not in _OUTPUT_HINTS or (number not in _NO_ROOM and not _concerns(error, target)):
             raise
         raise OutputError(
@@ -283,9 +288,18 @@ def no_room(error: BaseException) -> int | None:
     return next((n for n in _NO_ROOM if os.strerror(n) in text or f"(os error {n})" in text), None)
 
 
+def _named_paths(error: BaseException) -> list[Path]:
+    names = (getattr(error, "filename", None), getattr(error, "filename2", None))
+    return [Path(os.fsdecode(n)).absolute() for n in names if isinstance(n, str | bytes | os.PathLike)]
+
+
+def _names_temporary(error: BaseException) -> bool:
+    """Say whether a file under one of our temporary names could not be made (in /proc and the like)."""
+    return any(p.name.startswith(TEMPORARY_PREFIX) for p in _named_paths(error))
+
+
 def _concerns(error: BaseException, target: Path) -> bool:
     """Say whether an operating system error names the target, a folder on the way to it, or a temporary of ours."""
-    names = (getattr(error, "filename", None), getattr(error, "filename2", None))
-    paths = [Path(os.fsdecode(n)).absolute() for n in names if isinstance(n, str | bytes | os.PathLike)]
+    paths = _named_paths(error)
     wanted = target.absolute()
     return not paths or any(p == wanted or wanted in p.parents or p in wanted.parents or is_temporary(p) for p in paths)

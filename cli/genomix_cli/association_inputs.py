@@ -39,6 +39,26 @@ def missing_number(text: str) -> float | None:
     return number
 
 
+def check_idle_kinship(kinship: Path | None, *, allow_related: bool, quiet: bool) -> None:
+    """Say that a table of kinship is not looked at, because relatives are allowed or an offset carries them.
+
+    Raises
+    ------
+    InputNotFoundError: when there is no such table all the same.
+    """
+    from genomix.errors import InputNotFoundError
+    from genomix_cli.console import say
+
+    if kinship is None:
+        return
+    if not kinship.exists():
+        raise InputNotFoundError(f"{kinship.name} does not exist", where=str(kinship))
+    say(
+        f"note: {kinship.name} is not looked at beside {'--allow-related' if allow_related else '--offset'}",
+        quiet=quiet,
+    )
+
+
 def check_related(store: GenotypeStore, tested: Any, kinship: Path | None, quiet: bool) -> dict[str, Any]:
     """Refuse relatives among the ``tested`` samples; return how many pairs and by how many variants.
 

@@ -55,7 +55,12 @@ def opened_samples(
 
 
 def numbers_of(
-    store: GenotypeStore, path: Path | None, *, option: str = "--keep", genotypes: Path | None = None
+    store: GenotypeStore,
+    path: Path | None,
+    *,
+    option: str = "--keep",
+    genotypes: Path | None = None,
+    unknown: list[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the numbers of the samples that a file names, ascending; all for None.
 
@@ -63,6 +68,7 @@ def numbers_of(
     ----------
     option: that named the file.
     genotypes: file that the user named, where the store was converted from it.
+    unknown: takes the file's name where it names somebody whom the store lacks.
 
     Raises
     ------
@@ -85,6 +91,8 @@ def numbers_of(
             hint="identifiers as in the genotypes, one a line, or FID and IID",
         )
     if len(found) < len(asked):
+        if unknown is not None:
+            unknown.append(path.name)
         say(
             f"warning: {len(asked) - len(found):,} of {len(asked):,} listed samples are not in the genotypes "
             f"({option} {path.name})"
@@ -100,8 +108,11 @@ def numbers_to_fit(
     keep: Path | None = None,
     option: str = "--fit-samples",
     genotypes: Path | None = None,
+    unknown: list[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the numbers of the samples to fit on: those that a file names, of those that are used.
+
+    Parameters as of :func:`numbers_of`.
 
     Raises
     ------
@@ -111,7 +122,7 @@ def numbers_to_fit(
 
     from genomix.errors import LinkError
 
-    named = numbers_of(store, path, option=option, genotypes=genotypes)
+    named = numbers_of(store, path, option=option, genotypes=genotypes, unknown=unknown)
     fitted = np.intersect1d(named, chosen)
     if not len(fitted):
         raise LinkError(
@@ -133,14 +144,13 @@ def usable_variants(store: GenotypeStore, extract: Path | None, *, autosomes: in
     """
     import numpy as np
 
-    from genomix.errors import InputNotFoundError, LinkError
+    from genomix.errors import LinkError
+    from genomix.io.tables import read_text
     from genomix.variants.genotype_counts import autosomal_biallelic
 
     usable = autosomal_biallelic(store, autosomes=autosomes)
     if extract is not None:
-        if not extract.is_file():
-            raise InputNotFoundError(f"{extract.name} does not exist", where=str(extract))
-        asked = sorted({line.split()[0] for line in extract.read_text(encoding="utf-8").splitlines() if line.split()})
+        asked = sorted({line.split()[0] for line in read_text(extract).splitlines() if line.split()})
         usable &= store.variants["variant_id"].is_in(asked).to_numpy()
     rows = np.flatnonzero(usable)
     if not len(rows):
@@ -183,7 +193,6 @@ def _check_writable(path: Path) -> None:
     import os
     import tempfile
 
-    from genomix.errors import OutputError
     from genomix.provenance import TEMPORARY_PREFIX, output_errors
 
     with output_errors(path):
@@ -192,13 +201,8 @@ def _check_writable(path: Path) -> None:
         if path.exists() and not path.is_file():
             return
         folder = next((p for p in path.resolve().parents if p.exists()), Path("/"))
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
-                return
-        except FileNotFoundError as error:
-            raise OutputError(
-                f"cannot write {path.name}: its folder takes no files", where=str(path), hint="choose another folder"
-            ) from error
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
+            return
 
 
 def with_suffix_added(prefix: Path, ending: str) -> Path:

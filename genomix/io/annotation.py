@@ -10,8 +10,9 @@ from genomix.errors import ConfigError, FormatError
 from genomix.io.annotation_alleles import Annotation, trim_alleles, vep_alleles
 from genomix.io.annotation_regenie import read_mask_file, read_regenie_annotation, read_regenie_masks, table_lines
 from genomix.io.annotation_vcf import KEYS, SYNTAX, read_annotation
-from genomix.io.bgzf import text_lines
+from genomix.io.bgzf import require_file, text_lines
 from genomix.io.contigs import normalise_contigs
+from genomix.io.regions import HEADER_NAMES
 
 __all__ = [
     "KEYS",
@@ -30,6 +31,7 @@ __all__ = [
 
 def read_any_annotation(path: Path, *, key: str | None = None, set_list: Path | None = None) -> Annotation:
     """Read a VCF or BCF with annotation, or (no ``##fileformat`` in it) regenie's annotation file."""
+    require_file(path)
     is_vcf = path.name.endswith(".bcf") or next(iter(text_lines(path)), b"").startswith(b"##fileformat=VCF")
     if is_vcf and set_list is not None:
         raise ConfigError("a set list goes with regenie's annotation file, not with a VCF")
@@ -39,15 +41,19 @@ def read_any_annotation(path: Path, *, key: str | None = None, set_list: Path | 
 def read_gene_bed(path: Path) -> pl.DataFrame:
     """Read gene intervals: contig, start (1-based), end, gene; a gene may have several lines (its exons).
 
+    Comments, ``track`` and ``browser`` lines and a first line of column names (chrom, start, end, ...) are skipped.
+
     Raises
     ------
     FormatError: with the line, for fewer than four columns or an interval that ends before it starts.
     """
-    rows = []
+    rows: list[tuple[str, int, int, str]] = []
     for number, line in table_lines(path):
-        if line.startswith(("track", "browser")):
+        if line.split(maxsplit=1)[0] in ("track", "browser"):
             continue
         fields = line.split("\t") if "\t" in line else line.split()
+        if not rows and fields[0].lower() in HEADER_NAMES and not any(f.isdigit() for f in fields[1:3]):
+            continue
         if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()) or int(fields[2]) <= int(fields[1]):
             raise FormatError(
                 "contig, start, end, gene are needed, the start (0-based) before the end", where=f"{path}:{number}"

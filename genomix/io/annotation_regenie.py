@@ -27,7 +27,9 @@ def read_regenie_annotation(annotations: Path, set_list: Path | None = None) -> 
         if len(fields) not in (3, 4):
             raise FormatError("variant, set, [domain,] label are needed", where=f"{annotations}:{number}")
         rows.append((fields[0], fields[1], fields[-1]))
-    frame = pl.DataFrame(rows, schema=["variant_id", "gene", "consequence"], orient="row")
+    if not rows:
+        raise FormatError(f"{annotations.name} annotates no variant", where=str(annotations))
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(("variant_id", "gene", "consequence"), pl.String), orient="row")
     counts = {"entries": frame.height}
     if set_list is not None:
         wanted = _read_set_list(set_list)

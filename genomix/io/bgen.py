@@ -26,6 +26,7 @@ from deflate import DeflateError, zlib_decompress
 
 from genomix.errors import FormatError, Identifier, InputNotFoundError, TruncatedInputError
 from genomix.io.bgen_probabilities import Decoded, decode
+from genomix.io.bgzf import require_file
 from genomix.io.contigs import normalise_contig
 from genomix.io.genotype_format import (
     MISSING,
@@ -84,8 +85,7 @@ class BgenSource:
         self._options = options or OpenOptions()
         self._path = path
         self._shown = str(path)
-        if not path.is_file():
-            raise InputNotFoundError(f"{path.name} does not exist", where=self._shown)
+        require_file(path)
         self._size = path.stat().st_size
         with _buffered(path) as stream:
             self._head = _Reader(stream, self._size, self._shown).head()
@@ -97,6 +97,7 @@ class BgenSource:
         self._ref_last = self._options.bgen_ref == "last"
         self._done = self._head.first_record
         self.notes: Counter[str] = Counter()
+        self.contigs_passed_over: set[str] = set()
 
     @property
     def n_samples(self) -> int:
@@ -120,7 +121,8 @@ class BgenSource:
             ThreadPoolExecutor(max(1, self._options.threads)) as pool,
         ):
             reader = _Reader(stream, self._size, self._shown)
-            for records in _batches(reader.records(self._head, self._options.regions), size):
+            wanted = reader.records(self._head, self._options.regions, self.contigs_passed_over)
+            for records in _batches(wanted, size):
                 decode_all = pool.map if self._options.threads > 1 else map
                 decoded = list(decode_all(self._decode, records))
                 self._done = reader.position
@@ -312,8 +314,8 @@ class _Reader:
             )
         return [self.text(2, "the sample identifiers") for _ in range(count)]
 
-    def records(self, head: _Head, regions: Regions | None) -> Iterator[_Record]:
-        """Yield the records; those on contigs without a region, or outside all of them, are passed over."""
+    def records(self, head: _Head, regions: Regions | None, passed_over: set[str]) -> Iterator[_Record]:
+        """Yield the records; those outside the regions are passed over, and their contigs noted."""
         self.skip(head.first_record, "the header")
         for number in range(head.n_records):
             what = f"record {number + 1} of {head.n_records}"
@@ -321,6 +323,7 @@ class _Reader:
             length = record.size - (4 if head.compression != _PLAIN and record.size >= 4 else 0)
             if regions is not None and not _overlaps(record, regions):
                 self.skip(record.size, what)
+                passed_over.add(record.contig)
                 continue
             size = self.number(4, what) if head.compression != _PLAIN else record.size
             yield record._replace(size=size, data=self.take(length, what))

@@ -6,13 +6,16 @@ without an error at the end of the last whole member of a cut file, so the end i
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
-from genomix.provenance import scratch_errors
+from genomix.provenance import TEMPORARY_PREFIX, scratch_errors
 
 Compression = Literal["none", "gzip", "bgzf"]
 
@@ -30,10 +33,42 @@ def open_binary(path: Path) -> BinaryIO:
         raise InputNotFoundError(f"cannot read {path.name}: {error.strerror}", where=str(path)) from error
 
 
+def require_file(path: Path) -> None:
+    """Raise :class:`InputNotFoundError` unless the path is a file, which can be read again and from any place."""
+    if path.is_file():
+        return
+    if not path.exists():
+        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
+    if path.is_dir():
+        raise InputNotFoundError(f"{path.name} is a folder, not a file", where=str(path))
+    raise InputNotFoundError(
+        f"{path.name} is a pipe or a device, and is read more than once or not from its start",
+        where=str(path), hint="write it into a file first",
+    )  # fmt: skip
+
+
+@contextmanager
+def _open_seekable(path: Path) -> Iterator[BinaryIO]:
+    """Yield an opened file; what can be read once only (a pipe) is copied to an unnamed temporary file first."""
+    with open_binary(path) as opened:
+        if opened.seekable():
+            yield opened
+            return
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX) as copy:
+            with scratch_errors(Path(tempfile.gettempdir()) / "copy"):
+                shutil.copyfileobj(opened, copy)
+                copy.seek(0)
+            yield copy
+
+
 def sniff_compression(path: Path) -> Compression:
     """Return how a file is compressed, by its first bytes and not by its name."""
     with open_binary(path) as stream:
-        head = stream.read(18)
+        return _sniff(stream)
+
+
+def _sniff(stream: BinaryIO) -> Compression:
+    head = stream.read(18)
     if head[:2] != GZIP_MAGIC:
         return "none"
     is_bgzf = len(head) == 18 and head[3] & 4 and head[12:16] == b"BC\x02\x00"
@@ -43,10 +78,13 @@ def sniff_compression(path: Path) -> Compression:
 def check_eof_block(path: Path) -> None:
     """Raise :class:`TruncatedInputError` unless a BGZF file ends with its empty end-of-file block."""
     with open_binary(path) as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - len(EOF_BLOCK)))
-        tail = stream.read()
-    if tail != EOF_BLOCK:
+        _check_eof(stream, path)
+
+
+def _check_eof(stream: BinaryIO, path: Path) -> None:
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - len(EOF_BLOCK)))
+    if stream.read() != EOF_BLOCK:
         raise TruncatedInputError(
             f"{path.name} has no BGZF end-of-file block: it was cut, or is still being written",
             where=str(path),
@@ -66,7 +104,7 @@ def truncated_member(path: Path) -> TruncatedInputError:
 def inflated_chunks(
     path: Path, *, allow_missing_end: bool = False, read_so_far: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
-    """Yield the uncompressed bytes of a plain, gzip or BGZF file, all of them, at most about 1 MiB at a time.
+    """Yield the uncompressed bytes of a plain, gzip or BGZF file or pipe, all of them, at most about 1 MiB at a time.
 
     Parameters
     ----------
@@ -78,10 +116,11 @@ def inflated_chunks(
     TruncatedInputError: when a compressed member, or BGZF's end-of-file block, is missing its end.
     FormatError: when a checksum is wrong, or bytes that are not gzip follow a member.
     """
-    compression = sniff_compression(path)
-    if compression == "bgzf" and not allow_missing_end:
-        check_eof_block(path)
-    with open_binary(path) as stream:
+    with _open_seekable(path) as stream:
+        compression = _sniff(stream)
+        if compression == "bgzf" and not allow_missing_end:
+            _check_eof(stream, path)
+        stream.seek(0)
         pieces = _plain(stream) if compression == "none" else _inflate(stream, path)
         for piece in pieces:
             if read_so_far is not None:

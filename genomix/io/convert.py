@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ from genomix.io.contigs import UNKNOWN_BUILD, ploidy_classes, reconcile_build
 from genomix.io.fileset_writer import FinishedRecords, write_fileset
 from genomix.io.genotype_format import GenotypeBlock, GenotypeSource, fileset_prefix, find_format
 from genomix.io.load_options import LoadOptions
-from genomix.io.load_steps import LoadSteps
+from genomix.io.load_steps import OUTSIDE_REGIONS, LoadSteps
 from genomix.io.plink import SUFFIXES
 from genomix.io.pvar_body import PvarBody
 from genomix.io.record_lines import RecordLines
+from genomix.io.regions import Regions
 from genomix.io.sample_tables import choose_samples, family_identifiers, merge_samples
 from genomix.io.spool import Spool
 from genomix.provenance import output_errors
@@ -58,6 +59,7 @@ class ConversionReport:
     calls: what became of every call of a written record, by outcome; the counts sum to records x samples.
     calls_noted: counts of calls that were kept but contradict the recorded sex.
     policies: the rules that were applied.
+    absent_contigs: contigs of the regions asked for that neither the header nor any record names.
     sorted: True when the records were not in canonical order and had to be sorted.
     rejected: the records that a FASTA or a chain file turned away, with the reason of each.
     """
@@ -77,6 +79,7 @@ class ConversionReport:
     calls: dict[str, int]
     calls_noted: dict[str, int]
     policies: dict[str, str]
+    absent_contigs: list[str]
     sorted: bool
     rejected: pl.DataFrame = field(repr=False, compare=False)
 
@@ -117,6 +120,7 @@ def convert_genotypes(
     ------
     FormatError: for a malformed input, a build that contradicts the contig lengths, a REF that contradicts the FASTA,
         or nothing to write.
+    ConfigError: for options that do not fit the input, a region that is neither a range nor a contig included.
     TruncatedInputError: for an input that was cut.
     """
     chosen = options or LoadOptions()
@@ -130,6 +134,8 @@ def convert_genotypes(
         PvarBody(target.parent) as body,
     ):
         build = reconcile_build(chosen.build or opened.header.build, opened.header.contigs, where=str(source))
+        if chosen.regions is not None:
+            chosen = replace(chosen, regions=chosen.regions.resolved(opened.header.contigs))
         numbers, samples = _samples(opened, chosen, str(source))
         steps = LoadSteps(chosen, build, where=str(source), info_numbers=opened.header.info_numbers)
         out_build = steps.out_build
@@ -137,9 +143,10 @@ def convert_genotypes(
         finished = FinishedRecords(spool, body)
         _read(opened, steps, finished, _Reading(chosen, out_build, numbers, samples, str(source)), calls, progress)
         steps.finish()
+        absent = _absent_contigs(opened, steps, chosen.regions)
         noted = {name: count for name, count in sorted(opened.notes.items()) if count}
         if not body.n_records:
-            raise FormatError(_nothing_left(steps), where=str(source), hint="look at the file, and at the options")
+            raise _nothing_left(steps, chosen.regions, absent, str(source))
         meta = opened.header.kept_meta(chosen.info_keys)
         written = write_fileset(
             target, finished, samples, build=out_build, meta=meta, ref_known=opened.header.ref_known
@@ -160,6 +167,7 @@ def convert_genotypes(
         calls={name: calls[name] for name in CALL_OUTCOMES if calls[name]},
         calls_noted={**{name: calls[name] for name in CALL_NOTES if calls[name]}, **noted},
         policies={**_policy_sentences(chosen, out_build), **opened.header.policies},
+        absent_contigs=absent,
         sorted=written.was_sorted,
         rejected=steps.rejected(),
     )
@@ -253,11 +261,27 @@ def _classes(block: GenotypeBlock, build: str) -> npt.NDArray[np.int8]:
     return ploidy_classes(block.records["contig"], block.records["position"].to_numpy(), build)
 
 
-def _nothing_left(steps: LoadSteps) -> str:
+def _absent_contigs(opened: GenotypeSource, steps: LoadSteps, regions: Regions | None) -> list[str]:
+    """Return the regions' contigs that neither the header nor a record names; refuse texts that name none."""
+    if regions is None:
+        return []
+    known = {*opened.header.contigs, *opened.contigs_passed_over, *steps.contigs}
+    if not opened.header.contigs:
+        regions.resolved(known)
+    return regions.missing_contigs(known)
+
+
+def _nothing_left(steps: LoadSteps, regions: Regions | None, absent: list[str], where: str) -> FormatError:
+    if regions is not None and not steps.left_out.keys() - {OUTSIDE_REGIONS}:
+        lacking = f"; the input has no contig {', '.join(absent)}" if absent else ""
+        return FormatError(
+            f"no record lies in the regions asked for{lacking}", where=where, hint="other regions, or another input"
+        )
+    hint = "look at the file, and at the options"
     if not steps.left_out:
-        return "the input has no records"
+        return FormatError("the input has no records", where=where, hint=hint)
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(steps.left_out.items()))
-    return f"no record is left to write: {reasons}"
+    return FormatError(f"no record is left to write: {reasons}", where=where, hint=hint)
 
 
 def _policy_sentences(options: LoadOptions, build: str) -> dict[str, str]:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
-from genomix.io.bgzf import inflated_chunks, open_binary, sniff_compression
+from genomix.errors import FormatError
+from genomix.io.bgzf import inflated_chunks, open_binary, require_file, sniff_compression
 from genomix.io.bgzf_random import BgzfBytes
 from genomix.io.contigs import normalise_contig
 from genomix.io.fasta_index import read_fai, scan_fasta, write_fai
@@ -93,8 +93,7 @@ class Fasta:
     """
 
     def __init__(self, path: Path, *, save_index: bool = False) -> None:
-        if not path.is_file():
-            raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
+        require_file(path)
         compression = sniff_compression(path)
         if compression == "gzip":
             raise FormatError(

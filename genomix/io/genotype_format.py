@@ -249,6 +249,8 @@ class GenotypeSource(Protocol):
     header: SourceHeader
     notes: Counter[str]
     """What became of calls that the format, not a policy, could not give as they were; filled while blocks are read."""
+    contigs_passed_over: set[str]
+    """Contigs of records outside the regions that ``blocks`` does not give, as written; filled while they are read."""
 
     @property
     def n_samples(self) -> int:
@@ -338,6 +340,11 @@ def find_format(path: Path) -> GenotypeFormat:
         if beside(path, str(candidate.fileset)).is_file():
             return candidate
     known = ", ".join(sorted(s for s, _ in longest_first))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FormatError(
+            f"{path.name} is a pipe or a device, whose name says no format", where=str(path),
+            hint="a VCF or BCF on standard input, named -",
+        )  # fmt: skip
     if path.exists():
         raise FormatError(f"{path.name} is no genotype format that is known", where=str(path), hint=f"one of: {known}")
     near = [path.name + s for s, _ in longest_first if beside(path, s).is_file()]
@@ -360,8 +367,13 @@ def check_sample_ids(ids: list[str], *, where: str, families: list[str] | None =
     first: dict[str, int] = {}
     for ordinal, value in enumerate(ids, start=1):
         bad = Identifier("sample", value or "(empty)", ordinal)
-        if not value or value == "0":
+        if not value:
             raise FormatError("a sample has an empty identifier", where=where, identifiers=(bad,))
+        if value == "0":
+            raise FormatError(
+                "a sample is named 0, which PLINK filesets read as no identifier",
+                where=where, hint="rename it (bcftools reheader, plink2 --update-ids)", identifiers=(bad,),
+            )  # fmt: skip
         if any(c.isspace() for c in value):
             raise FormatError(
                 "a sample identifier holds white space, which PLINK filesets cannot", where=where, identifiers=(bad,)

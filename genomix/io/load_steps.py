@@ -46,6 +46,9 @@ FILTERED = "FILTER is not one to keep"
 SEVERAL_ALTS = "several ALTs"
 OFF_PRIMARY = "lifted to an alternate or unplaced contig"
 
+ASKED_FOR = (OUTSIDE_REGIONS, FILTERED, SEVERAL_ALTS)
+"""Reasons to leave a record out that the options ask for: nothing is lost by them."""
+
 
 class LoadSteps:
     """The steps that the options ask for, applied block by block.
@@ -56,6 +59,7 @@ class LoadSteps:
     left_out: records that were left out, by reason.
     noted: records that were changed, by what was done.
     n_read, n_added: records of the source, and those that splitting added.
+    contigs: of the records that were read, as the source names them; filled where there are regions.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class LoadSteps:
         self.noted: Counter[str] = Counter()
         self.n_read = 0
         self.n_added = 0
+        self.contigs: set[str] = set()
 
     def _lifted_build(self) -> str:
         """Return the build that is written; a chain file must start at the source's build."""
@@ -133,7 +138,10 @@ class LoadSteps:
         return pl.concat([pl.DataFrame(schema=REJECTED_SCHEMA), *self._rejected])
 
     def finish(self) -> None:
-        """Raise a :class:`FormatError` when REF contradicts the FASTA and that was not to be passed over."""
+        """Raise a :class:`FormatError` when REF contradicts the FASTA and that was not to be passed over.
+
+        Where no record came as far as the FASTA, nothing is said of it.
+        """
         count = self.left_out[REF_MISMATCH]
         if count and self._options.ref_mismatch == "error":
             raise FormatError(
@@ -141,7 +149,7 @@ class LoadSteps:
                 where=f"{self._where} record {(self._first_mismatch or 0) + 1}",
                 hint="use the FASTA of the build, or drop such records (--ref-mismatch drop)",
             )
-        if self._fasta is not None:
+        if self._fasta is not None and (self._n_checked or self.left_out[OFF_REFERENCE]):
             from genomix.io.reference_check import check_agreement
 
             check_agreement(self._n_checked - count, self._n_checked, self._fasta, self.build, where=self._where)
@@ -152,6 +160,7 @@ class LoadSteps:
         if options.keep_filter is not None:
             reason[~_has_filter(block.records["filter"], options.keep_filter)] = FILTERED
         if options.regions is not None:
+            self.contigs.update(block.records["contig"].unique().to_list())
             reason[~options.regions.overlap(block.records)] = OUTSIDE_REGIONS
         return self._without(block, pl.Series("reason", reason, dtype=pl.String))
 

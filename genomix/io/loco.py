@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import ConfigError, FormatError
+from genomix.errors import ConfigError, FormatError, LinkError
 from genomix.io.contigs import normalise_contig
 from genomix.io.phenotypes import read_rows
 from genomix.io.tables import read_text
@@ -80,7 +80,7 @@ def read_offsets(path: Path, sample_ids: Sequence[str], *, family_ids: Sequence[
 
     Raises
     ------
-    InputNotFoundError, FormatError: with file and line.
+    InputNotFoundError, FormatError: with file and line. LinkError: when none of its samples is one of these.
     """
     if path.name.endswith(".list"):
         return _read_list(path, sample_ids, family_ids)
@@ -113,6 +113,8 @@ def _read_loco(path: Path, sample_ids: Sequence[str], family_ids: Sequence[str] 
     if not head or head[0] != "FID_IID":
         raise FormatError("a .loco file begins with FID_IID", where=f"{path}:1")
     place = _places(head[1:], sample_ids, family_ids, path)
+    if not (place >= 0).any():
+        raise _nobody(path)
     out = {}
     for number, line in enumerate(lines[1:], start=2):
         fields = line.split()
@@ -149,6 +151,13 @@ def _places(
     return places
 
 
+def _nobody(path: Path) -> LinkError:
+    return LinkError(
+        f"the genotypes have no sample of the offset file {path.name}", where=str(path),
+        hint="its identifiers have to be those of the genotypes",
+    )  # fmt: skip
+
+
 def _floats(fields: Sequence[str], where: str) -> FloatArray:
     values = np.empty(len(fields))
     for at, field in enumerate(fields):
@@ -164,6 +173,8 @@ def _read_plain(path: Path, sample_ids: Sequence[str]) -> Offsets:
     names = [n for n in rows.table.columns if n not in ("sample_id", "phenotype")]
     if not names:
         raise FormatError(f"{path.name} has no offset", where=str(path), hint="a column offset, or one per contig")
+    if not rows.table["sample_id"].is_in(list(sample_ids)).any():
+        raise _nobody(path)
     frame = rows.table.with_columns(rows.numbers(n).alias(n) for n in names)
     if "phenotype" in frame.columns and (unnamed := frame["phenotype"].is_null()).any():
         raise FormatError("a row names no phenotype", where=rows.where(unnamed))

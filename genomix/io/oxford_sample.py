@@ -9,8 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError
 from genomix.io.genotype_format import check_sample_ids
+from genomix.io.tables import read_text
 
 _ID_NAMES = (("id_1", "id_2"), ("id",))
 _SEXES = {"1": 1, "M": 1, "m": 1, "2": 2, "F": 2, "f": 2}
@@ -28,9 +29,7 @@ def read_sample(path: Path) -> pl.DataFrame:
     ------
     FormatError: for a wrong header, a short line, a missing line of types, or a duplicated or empty identifier.
     """
-    if not path.is_file():
-        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     if len(lines) < 2:
         raise FormatError(f"{path.name} has no line of names and line of types", where=str(path))
     names = lines[0].split()

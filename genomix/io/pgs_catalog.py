@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from genomix.errors import ConfigError, FormatError, InputNotFoundError
+from genomix.errors import ConfigError, FormatError
 from genomix.io.bgzf import text_lines
 from genomix.io.contigs import UNKNOWN_BUILD, normalise_contigs, resolve_build
 from genomix.schemas.genotypes import SCORE_WEIGHTS
@@ -125,8 +125,6 @@ def read_score_tables(
     ------
     FormatError: for missing columns, unreadable numbers, effect types that are not known.
     """
-    if not path.is_file():
-        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     lines = [line.decode("utf-8", errors="replace") for line in text_lines(path)]
     n_meta = _header_end(lines)
     facts = _facts(lines[:n_meta])
@@ -135,6 +133,8 @@ def read_score_tables(
         raise FormatError(f"{path.name} has no table", where=str(path))
     table = _read_table([line for _, line in numbered], path)
     at = pl.Series("line", [number for number, _ in numbered[1:]], dtype=pl.Int64)
+    if not len(at):
+        raise FormatError(f"{path.name} has column names and no weight below them", where=str(path))
     if table.height != len(at):
         raise FormatError(f"{path.name} is not a table: {table.height} rows of {len(at)} lines", where=str(path))
     harmonised = "hm_pos" in table.columns and table["hm_pos"].is_not_null().any()

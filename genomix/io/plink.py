@@ -308,6 +308,7 @@ class PgenSource:
         self._block_size = chosen.block_size
         self._done = 0
         self.notes: Counter[str] = Counter()
+        self.contigs_passed_over: set[str] = set()
         prefix = fileset_prefix(path, SUFFIXES)
         self._records, header = read_pvar(pvar_path(prefix))
         self._records = self._records.with_columns(reduced_info(chosen.info_keys))

@@ -43,6 +43,7 @@ class Plink1Source:
         self._block_size = (options or OpenOptions()).block_size
         self._done = 0
         self.notes: Counter[str] = Counter()
+        self.contigs_passed_over: set[str] = set()
         prefix = fileset_prefix(path, Plink1Format.suffixes)
         self._bed = beside(prefix, ".bed")
         self._records = read_bim(beside(prefix, ".bim"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError
+from genomix.io.bgzf import open_binary, require_file
 from genomix.io.contigs import CONTIG_LENGTHS, UNKNOWN_BUILD
 from genomix.io.genotype_format import META_STARTS, RECORDS_SCHEMA, check_sample_ids
 from genomix.io.vcf_text import contig_of_line
@@ -19,10 +20,10 @@ _NO_VALUE = ("", "NA", "NONE", "nan")
 
 def read_bytes(path: Path) -> bytes:
     """Return a file's bytes, decompressed when its name ends in ``.zst``."""
-    if not path.is_file():
-        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     if path.suffix != ".zst":
-        return path.read_bytes()
+        with open_binary(path) as plain:
+            return plain.read()
+    require_file(path)
     import pyarrow as pa
 
     try:

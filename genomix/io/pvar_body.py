@@ -26,6 +26,7 @@ from genomix.io.plink import split_alleles, variant_key
 from genomix.io.plink_tables import OPTIONAL_COLUMNS, pvar_header
 from genomix.io.record_lines import FILTER, INFO, QUAL, RecordLines
 from genomix.io.spool import writing_genotypes
+from genomix.provenance import TEMPORARY_PREFIX
 
 _BITS = {"quality": QUAL, "filter": FILTER, "info": INFO}
 _WITHOUT_SEQUENCE = r"[*<\[\].]"
@@ -58,7 +59,7 @@ class PvarBody:
 
     def __enter__(self) -> PvarBody:
         with writing_genotypes(self._folder):
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # closed by __exit__
+            self._file = tempfile.TemporaryFile(dir=self._folder, prefix=TEMPORARY_PREFIX)  # closed by __exit__
         return self
 
     def __exit__(self, *_: object) -> None:

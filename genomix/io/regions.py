@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,10 @@ TO_THE_END = int(np.iinfo(np.int64).max)
 _REGION = re.compile(r"(?P<contig>.+?)(?::(?P<first>[\d,]+)(?P<dash>-(?P<last>[\d,]*))?)?", re.ASCII)
 _BED_SUFFIXES = (".bed", ".bed.gz", ".bed.bgz")
 _BED_HEADERS = (b"#", b"track", b"browser")
-_TABLE_HEADERS = {b"chrom", b"#chrom", b"chr", b"#chr", b"contig", b"#contig"}
+HEADER_NAMES = frozenset({"chrom", "chr", "contig", "chromosome", "seqname", "seqnames"})
+"""What the first column of a table of intervals is called, in lower case."""
+
+_TABLE_HEADERS = frozenset(name.encode() for name in HEADER_NAMES)
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,30 @@ class Regions:
     Parameters
     ----------
     intervals: contig (normalised), start (0-based), end (exclusive), sorted and merged.
+    texts: the words that the intervals were made of, as on a command line; empty where they come from a file.
     """
 
     intervals: pl.DataFrame
+    texts: tuple[str, ...] = ()
+
+    def resolved(self, contigs: Iterable[str]) -> Regions:
+        """Return what the texts mean in a file of these contigs (any style); the regions as they are without any.
+
+        A text that is the name of a contig is that contig, whatever it looks like.
+
+        Raises
+        ------
+        ConfigError: for a text with a colon that is neither a range nor a contig, or that is both.
+
+        >>> parse_regions(("HLA-A*01:01",)).resolved(["HLA-A*01:01"]).intervals.rows()
+        [('HLA-A*01:01', 0, 9223372036854775807)]
+        """
+        names = {normalise_contig(name) for name in contigs}
+        if not names or not self.texts:
+            return self
+        rows = [_resolved_region(text, names) for text in self.texts]
+        whole = merged_regions(pl.DataFrame(rows, schema=INTERVALS_SCHEMA, orient="row"))
+        return replace(whole, texts=self.texts)
 
     def overlap(self, records: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Return bool (n_records,): whether any base of a record's REF lies in a region.
@@ -92,8 +116,8 @@ def merged_regions(intervals: pl.DataFrame) -> Regions:
 def parse_regions(texts: tuple[str, ...]) -> Regions:
     """Return the regions of ``CONTIG``, ``CONTIG:POS``, ``CONTIG:FROM-TO`` or ``CONTIG:FROM-`` (1-based, inclusive).
 
-    Commas may group digits (``1:1,000,000-2,000,000``). A contig whose name itself ends like a region
-    (``HLA-A*01:01``) goes into a regions file.
+    Commas may group digits (``1:1,000,000-2,000,000``). What the text of a contig with a colon in its name
+    (``HLA-A*01:01``) means is decided by the contigs of a file: see :meth:`Regions.resolved`.
 
     Raises
     ------
@@ -101,13 +125,34 @@ def parse_regions(texts: tuple[str, ...]) -> Regions:
     """
     if not texts:
         raise ConfigError("no region is given", hint="CONTIG, CONTIG:POS or CONTIG:FROM-TO")
-    rows = [_parse_region(text.strip()) for text in texts]
-    return merged_regions(pl.DataFrame(rows, schema=INTERVALS_SCHEMA, orient="row"))
+    words = tuple(text.strip() for text in texts)
+    rows = [_parse_region(word) for word in words]
+    return replace(merged_regions(pl.DataFrame(rows, schema=INTERVALS_SCHEMA, orient="row")), texts=words)
+
+
+_FORMS = "CONTIG, CONTIG:POS, CONTIG:FROM-TO or CONTIG:FROM- (1-based), several by repeating the option"
+
+
+def _resolved_region(text: str, names: set[str]) -> tuple[str, int, int]:
+    """Return the region of a text among contigs of these (normalised) names."""
+    contig, start, end = _parse_region(text)
+    if ":" not in text or contig == text:  # without a range
+        if ":" in text and normalise_contig(text) not in names:
+            raise ConfigError(f"{text!r} is neither a region nor a contig of the input", hint=_FORMS)
+        return contig, start, end
+    if normalise_contig(text) not in names:
+        return contig, start, end
+    if normalise_contig(contig) in names:
+        raise ConfigError(
+            f"{text!r} is a contig of the input, and also a region of its contig {contig}",
+            hint="--regions-file, whose columns keep them apart",
+        )
+    return text, 0, TO_THE_END
 
 
 def _parse_region(text: str) -> tuple[str, int, int]:
     match = _REGION.fullmatch(text)
-    hint = "CONTIG, CONTIG:POS, CONTIG:FROM-TO or CONTIG:FROM- (1-based), several by repeating the option"
+    hint = _FORMS
     if match is None or ":" in (match["contig"][0], match["contig"][-1]) or any(c.isspace() for c in text):
         raise ConfigError(f"{text!r} is not a region", hint=hint)
     if match["first"] is None:

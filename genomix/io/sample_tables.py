@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from genomix.errors import ConfigError, FormatError, Identifier, InputNotFoundError, LinkError
+from genomix.errors import ConfigError, FormatError, Identifier, LinkError
 from genomix.io.genotype_format import check_sample_ids
 from genomix.io.load_options import SexTable
 from genomix.io.plink_tables import read_psam
-from genomix.io.tables import read_table
+from genomix.io.tables import read_table, read_text
 
 
 def merge_samples(samples: pl.DataFrame, given: SexTable | None) -> pl.DataFrame:
@@ -141,10 +141,8 @@ def read_sample_info(path: Path) -> pl.DataFrame:
 
 def read_sample_list(path: Path) -> tuple[str, ...]:
     """Read sample identifiers, one a line: IID, or FID and IID (plink2's ``--keep`` form, with or without header)."""
-    if not path.is_file():
-        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
     names: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words or words[0] in ("#IID", "#FID", "IID", "FID", "sample_id"):
             continue

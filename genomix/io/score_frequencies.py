@@ -7,10 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError
 from genomix.io.bgzf import text_lines
 from genomix.io.contigs import normalise_contigs
 from genomix.io.plink_tables import read_bytes
+from genomix.io.tables import read_table
 from genomix.schemas.scores import ALLELE_FREQUENCIES
 
 _NAMES = {
@@ -27,9 +28,7 @@ def read_frequencies(path: Path) -> pl.DataFrame:
     ------
     FormatError: for missing columns, or a frequency that is no number from 0 to 1.
     """
-    if not path.is_file():
-        raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
-    table = pl.read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+    table = read_table(path) if path.suffix == ".parquet" else _read_text(path)
     chosen = {target: next((n for n in names if n in table.columns), None) for target, names in _NAMES.items()}
     for target in ("ref", "alt", "alt_frequency"):
         if chosen[target] is None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from genomix.errors import OutputError
 from genomix.io.genotype_format import HET_PHASED, AlleleArray
 from genomix.io.packing import pack_codes, unpack_codes
-from genomix.provenance import output_errors
+from genomix.provenance import TEMPORARY_PREFIX, output_errors
 
 
 class FinishedBlock(NamedTuple):
@@ -69,7 +69,7 @@ class Spool:
 
     def __enter__(self) -> Spool:
         with writing_genotypes(self.folder):
-            self._file = tempfile.TemporaryFile(dir=self.folder)  # closed by __exit__
+            self._file = tempfile.TemporaryFile(dir=self.folder, prefix=TEMPORARY_PREFIX)  # closed by __exit__
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import polars as pl
 
-from genomix.errors import FormatError, InputNotFoundError
+from genomix.errors import FormatError
 from genomix.io.bcf_fast import bcf_fast_blocks, can_read
 from genomix.io.bcf_records import bcf_blocks, bcf_fixed_columns
-from genomix.io.bgzf import check_eof_block, sniff_compression, unwrap
+from genomix.io.bgzf import check_eof_block, require_file, sniff_compression, unwrap
 from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, OpenOptions, SourceHeader
 from genomix.io.vcf_blocks import regrouped
 from genomix.io.vcf_fast import ParsedPiece, PieceReader
@@ -50,8 +50,8 @@ class VcfSource:
 
     def __init__(self, path: Path, options: OpenOptions | None = None) -> None:
         self._options = options or OpenOptions()
-        if str(path) != "-" and not path.is_file():
-            raise InputNotFoundError(f"{path.name} does not exist", where=str(path))
+        if str(path) != "-":
+            require_file(path)
         self._folder = tempfile.TemporaryDirectory(prefix="genomix-")
         self._shown = "standard input" if str(path) == "-" else str(path)
         try:
@@ -75,10 +75,13 @@ class VcfSource:
         samples = pl.DataFrame({"sample_id": text.samples, "sex": [0] * len(text.samples)}).cast({"sex": pl.Int8})
         has_dosages = bool({"DS", "GP"} & text.formats)
         self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages, meta=text.meta)
+        if self._options.regions is not None:
+            self._options = replace(self._options, regions=self._options.regions.resolved(text.contigs))
         self._index = find_index(self._path) if self._options.regions is not None else None
         self._n_read = 0
         self.n_handed = 0
         self.notes: Counter[str] = Counter()
+        self.contigs_passed_over: set[str] = set()
 
     @property
     def n_samples(self) -> int:
@@ -166,7 +169,9 @@ class VcfSource:
         if self._index is not None and options.regions is not None:
             if not options.allow_missing_end:
                 check_eof_block(self._path)
-            chunks = chunks_of(read_index(self._index), options.regions)
+            index = read_index(self._index)
+            self.contigs_passed_over.update(index.bins)
+            chunks = chunks_of(index, options.regions)
             fills, skipped = chunk_fills(text_of_chunks(self._path, chunks)), 0
         else:
             lenient = options.allow_missing_end

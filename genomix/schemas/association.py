@@ -20,7 +20,7 @@ ERROR_CODES: dict[str, str] = {
     "FIRTH_CONVERGE_FAIL": "Firth regression did not converge",
     "INVALID_RESULT": "the residual variance is not positive",
 }
-"""Why a row has no result; PLINK 2's words where it has one."""
+"""Why a row has no result: PLINK 2's words, and LOW_ALLELE_COUNT, which is ours (PLINK 2 has no such bound)."""
 
 ASSOCIATION = FrameSchema(
     "association",

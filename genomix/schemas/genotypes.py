@@ -52,7 +52,7 @@ SAMPLE_QC = FrameSchema(
     (
         Column("sample_id", pl.String, "a genotyped specimen (IID)"),
         Column("sex", pl.Int8, "recorded sex: 1 male, 2 female, 0 unknown"),
-        Column("call_rate", pl.Float64, "called autosomal variants / autosomal variants"),
+        Column("call_rate", pl.Float64, "called / all autosomal records with one ALT; 1 without any"),
         Column("heterozygosity_f", pl.Float64, "1 - observed / expected heterozygotes, autosomal", nullable=True),
         Column("x_f", pl.Float64, "the same F on X outside the PARs; null without X variants", nullable=True),
         Column("y_call_rate", pl.Float64, "called / all variants on Y; null without Y variants", nullable=True),

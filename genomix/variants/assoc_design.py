@@ -26,6 +26,7 @@ ModelChoice = Literal["auto", "linear", "logistic", "firth"]
 
 MALE, FEMALE = 1, 2
 _RANK = 1e-7
+_MOST_NAMED = 3
 
 
 class Covariates(NamedTuple):
@@ -197,6 +198,8 @@ def _group(
     people: People, place: Place, samples: IntArray, members: list[int], offsets: list[FloatArray | None],
     model: ModelChoice, sex_on_x: bool, firth: bool,
 ) -> Group:  # fmt: skip
+    if place == "diploid":
+        _check_number(people, members[0], samples, offsets[members[0]])
     design, names = _design(people, place, samples, sex_on_x)
     linear_of, logistic, shifted = [], {}, []
     for i in members:
@@ -229,6 +232,49 @@ def _offset_scale(people: People, y: FloatArray, design: FloatArray) -> float:
         return 1.0
     residual = fit_linear_null(y[:, None], design).residuals
     return float(np.sqrt((residual**2).sum() / (len(y) - design.shape[1])))
+
+
+def _check_number(people: People, i: int, samples: IntArray, shift: FloatArray | None) -> None:
+    """Refuse more coefficients than people before covariates are held against each other."""
+    values = people.covariates.values[samples]
+    coefficients = 1 + int((np.ptp(values, axis=0) > 0).sum() if len(samples) else values.shape[1])
+    if len(samples) > coefficients + 1:
+        return
+    known = people.chosen & np.isfinite(people.phenotypes[:, i])
+    lost = shortfall(people.covariates.values[known], people.covariates.names, None if shift is None else shift[known])
+    raise LabelError(
+        f"phenotype {people.names[i]} is known in {int(known.sum()):,} samples{lost}: too few for an intercept and "
+        f"{coefficients - 1} covariates",
+        hint="fewer covariates (--covariate-names), or tables that know more of the genotypes' IIDs",
+    )
+
+
+def shortfall(values: FloatArray, names: tuple[str, ...], shift: FloatArray | None) -> str:
+    """Say how many of some people have every covariate and an offset, and which covariates the others lack.
+
+    Parameters
+    ----------
+    values: covariates, float64 (n, c), NaN missing. names: of the c covariates. shift: offsets (n,); None for none.
+
+    >>> shortfall(np.array([[1.0, np.nan], [2.0, np.nan]]), ("age", "bmi"), None)
+    ', of whom 0 have all covariates (bmi is missing in 2)'
+    """
+    complete = np.isfinite(values).all(axis=1)
+    said = ""
+    if not complete.all():
+        gone = (~np.isfinite(values)).sum(axis=0)
+        worst = sorted((j for j in range(len(names)) if gone[j]), key=lambda j: (-gone[j], j))
+        listed = ", ".join(f"{names[j]} is missing in {gone[j]:,}" for j in worst[:_MOST_NAMED])
+        more = f", and {len(worst) - _MOST_NAMED} more" if len(worst) > _MOST_NAMED else ""
+        said = f", of whom {int(complete.sum()):,} have all covariates ({listed}{more})"
+    if shift is not None and not (found := np.isfinite(shift)).all():
+        link = "and of these" if said else ", of whom"
+        said += (
+            f" {link} {int((complete & found).sum()):,} an offset"
+            if said
+            else f"{link} {int(found.sum()):,} have an offset"
+        )
+    return said
 
 
 def _check_phenotype(people: People, i: int, y: FloatArray, n_columns: int, place: Place) -> None:

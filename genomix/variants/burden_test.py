@@ -21,6 +21,7 @@ from genomix.io.loco import Offsets
 from genomix.io.phenotypes import PhenotypeTable
 from genomix.io.plink import GenotypeStore
 from genomix.schemas.burden import BURDEN_TESTS
+from genomix.variants.assoc_design import shortfall
 from genomix.variants.assoc_linear import fit_linear_null, scan_linear
 from genomix.variants.assoc_logistic import LogisticNull, Tile, fit_logistic_null, scan_logistic
 from genomix.variants.assoc_tails import t_two_sided, z_two_sided
@@ -50,14 +51,16 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    phenotype: FloatArray, covariates: FloatArray | None = None, *, model: Model = "auto", offset: Any = None
-) -> Prepared:
+    phenotype: FloatArray, covariates: FloatArray | None = None, *, model: Model = "auto", offset: Any = None,
+    covariate_names: Sequence[str] = (),
+) -> Prepared:  # fmt: skip
     """Return the complete cases and which model fits the phenotype.
 
     Parameters
     ----------
     phenotype: float64 (n,), NaN missing. Cases and controls are 1 and 0, or 2 and 1 as PLINK writes them.
     covariates: float64 (n, k) without an intercept, NaN missing; they are standardised. offset: float64 (n,) or None.
+    covariate_names: for messages.
 
     Raises
     ------
@@ -82,13 +85,14 @@ def prepare(
     chosen = model if model != "auto" else ("logistic" if binary else "linear")
     if chosen == "logistic":
         y = (y == kinds[1]).astype(np.float64)
-    return Prepared(rows, y, _design(x), chosen, shift)
+    return Prepared(rows, y, _design(x, covariate_names), chosen, shift)
 
 
-def _design(covariates: FloatArray) -> FloatArray:
+def _design(covariates: FloatArray, names: Sequence[str]) -> FloatArray:
     spread = covariates.std(axis=0)
     if (spread == 0).any():
-        raise ConfigError(f"covariate {int(np.argmin(spread)) + 1} is the same for everyone", hint="leave it out")
+        at = int(np.argmin(spread))
+        raise ConfigError(f"covariate {names[at] if names else at + 1} is the same for everyone", hint="leave it out")
     design = np.column_stack([np.ones(len(covariates)), (covariates - covariates.mean(axis=0)) / spread])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         raise ConfigError("covariates are linear combinations of each other", hint="leave one of them out")
@@ -200,6 +204,7 @@ class PeopleTested(NamedTuple):
     name: str
     samples: npt.NDArray[np.int64]
     offsets: Offsets | None = None
+    covariate_names: tuple[str, ...] = ()
 
 
 def gather_people_of(
@@ -224,7 +229,10 @@ def gather_people_of(
     people = people_of(store, phenotypes, covariates=covariates, offsets=offsets, samples=everyone)
     values = people.phenotypes[everyone, 0]
     binary = people.kinds[0] == "binary"
-    return PeopleTested(values, people.covariates.values[everyone], binary, phenotypes.names[0], everyone, offsets)
+    return PeopleTested(
+        values, people.covariates.values[everyone], binary, phenotypes.names[0], everyone, offsets,
+        people.covariates.names,
+    )  # fmt: skip
 
 
 def run_gene_tests(
@@ -266,12 +274,31 @@ def run_gene_tests(
     return BURDEN_TESTS.validate(pl.concat(frames))
 
 
+def _check_number(people: PeopleTested, shift: FloatArray | None) -> None:
+    """Refuse too few complete cases, and say which covariates or offsets the others lack."""
+    known = np.isfinite(people.phenotype)
+    complete = known & np.isfinite(people.covariates).all(axis=1)
+    if shift is not None:
+        complete &= np.isfinite(shift)
+    if int(complete.sum()) > people.covariates.shape[1] + 2:
+        return
+    lost = shortfall(people.covariates[known], people.covariate_names, None if shift is None else shift[known])
+    raise LabelError(
+        f"phenotype {people.name} is known in {int(known.sum()):,} samples{lost}: too few for "
+        f"{people.covariates.shape[1]} covariates",
+        hint="fewer covariates (--covariate-names), or tables that know more of the genotypes' IIDs",
+    )
+
+
 def _prepared_on(people: PeopleTested, model: Model, contig: str) -> Prepared:
     """The complete cases with the offsets of one contig, in the phenotype's own unit."""
+    shift = None if people.offsets is None or not contig else people.offsets.of(people.name, contig)[people.samples]
+    _check_number(people, shift)
+    prepared = prepare(
+        people.phenotype, people.covariates, model=model, offset=shift, covariate_names=people.covariate_names
+    )
     if people.offsets is None or not contig:
-        return prepare(people.phenotype, people.covariates, model=model)
-    shift = people.offsets.of(people.name, contig)[people.samples]
-    prepared = prepare(people.phenotype, people.covariates, model=model, offset=shift)
+        return prepared
     if people.offsets.unit == "phenotype":
         return prepared
     if prepared.model == "logistic" and not people.binary:

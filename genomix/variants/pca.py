@@ -307,6 +307,11 @@ def _fit(
     frequencies = np.concatenate([np.empty(0), *(allele_frequencies(calls) for _, calls in source())])
     varying = int(((frequencies > 0) & (frequencies < 1)).sum())
     most = min(shape[1] - 1, varying)
+    if not varying:
+        raise ConfigError(
+            f"none of {shape[0]:,} variants varies among the {shape[1]:,} samples that components are fitted on",
+            hint="more variants, or other samples to fit on",
+        )
     if not 1 <= n_components <= most:
         raise ConfigError(
             f"{n_components} components of {shape[1]} samples and {varying} varying variants cannot be fitted",

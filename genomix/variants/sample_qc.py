@@ -46,7 +46,7 @@ class SampleThresholds:
 
     Parameters
     ----------
-    call_rate: smallest share of autosomal records with a call.
+    call_rate: smallest share of autosomal records with one ALT that have a call.
     heterozygosity_sd: largest distance of F from the mean of its label, in standard deviations
         (Anderson et al. 2010, doi:10.1038/nprot.2010.116, use 3; about 3 in 1,000 pass out by chance alone).
     max_female_x_f, min_male_x_f: X F from 0.2 to 0.8 contradicts neither sex (PLINK's bounds).
@@ -121,7 +121,7 @@ def sample_qc(
     thresholds: None for the defaults.
     ancestry: one label per sample of the store (null where unknown: those are compared among themselves).
     variants: rows of the store's variants that F and X F may use (e.g. those that passed); None for all. The call rate
-        is taken over all autosomal variants, and alleles are counted over all autosomal rows.
+        is taken over all autosomal records with one ALT, and alleles are counted over all autosomal rows.
     samples: 0-based samples, in the order of the result; None for all. The others teach nothing.
     pairs: pairs of related samples (schema KINSHIP, numbered as in the store); None leaves ``duplicate_of`` null. Of a
         group of duplicates the best called one is kept, of equals the first.

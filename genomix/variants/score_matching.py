@@ -263,11 +263,14 @@ def require_coverage(match: ScoreMatch, name: str, *, minimum: float = MINIMUM_C
     """Raise a :class:`FormatError` when fewer than ``minimum`` of the score's weights are used."""
     if match.coverage < minimum:
         lost = ", ".join(f"{count} {reason}" for reason, count in match.counts.items() if count)
+        unplaced, n_lost = match.counts.get("without position", 0), match.n_weights - match.variants.height
         share = f"; {match.weight_coverage:.1%} of the sum of absolute weights" if match.weight_shares else ""
         raise FormatError(
             f"only {match.variants.height} of the {match.n_weights} variants of score {name} are in the genotypes "
             f"({match.coverage:.1%}{share}; {lost}), fewer than the {minimum:.0%} asked for",
-            hint="check the genome build, use imputed genotypes, or lower --min-overlap (minimum_coverage in a study) "
+            hint="--match-ids (match_ids in a study) looks rows without a position up by their ID"
+            if 2 * unplaced > n_lost
+            else "check the genome build, use imputed genotypes, or lower --min-overlap (minimum_coverage in a study) "
             "and say so",
         )
 

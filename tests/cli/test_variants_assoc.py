@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomix.errors import OutputError
+from genomix.io.association_files import association_writer
 from genomix.schemas.association import ASSOCIATION
 from genomix.variants.assoc_linear import linear_reference
 from genomix_cli.app import main
@@ -251,3 +253,62 @@ def test_people_without_an_offset_are_counted(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "y: 40 samples tested, 0 without phenotype, 0 without a covariate, 20 without an offset" in said
     assert pl.read_parquet(tmp_path / "o.parquet")["n_observed"].to_list() == [40]
+
+
+def test_what_leaves_nobody_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, people = tmp_path / "o.parquet", [f"s{i}" for i in range(N)]
+    wanted = ("--phenotype-name", "height", "--allow-related", "-o", out)
+    table = tmp_path / "c.tsv"
+    table.write_text("IID\tage\tbmi\n" + "".join(f"{n}\t{i}\tNA\n" for i, n in enumerate(people)))
+    assert assoc(folder, *wanted, "--covariates", table) == 7
+    assert (
+        "phenotype height is known in 59 samples, of whom 0 have all covariates (bmi is missing in 59): too few"
+        in capsys.readouterr().err
+    )
+    draw = np.random.default_rng(4).normal(size=(N, 250))
+    rows = ["\t".join([n, *(f"{v:.3f}" for v in row)]) for n, row in zip(people, draw, strict=True)]
+    table.write_text("\t".join(["IID", *(f"c{j}" for j in range(250))]) + "\n" + "\n".join(rows) + "\n")
+    assert assoc(folder, *wanted, "--covariates", table) == 7
+    assert "height is known in 59 samples: too few for an intercept and 250 covariates" in capsys.readouterr().err
+    offsets = tmp_path / "off.tsv"
+    offsets.write_text("IID\toffset\nother\t0.1\n")
+    assert assoc(folder, *wanted, "--offset", offsets) == 6
+    assert "the genotypes have no sample of the offset file off.tsv" in capsys.readouterr().err
+    (tmp_path / "x.loco").write_text("FID_IID 0_other\n1 0.1\n")
+    assert assoc(folder, *wanted, "--offset", tmp_path / "x.loco") == 6
+    assert "offset file x.loco" in capsys.readouterr().err
+    offsets.write_text("IID\toffset\ns1\t0.1\n")
+    assert assoc(folder, *wanted, "--offset", offsets) == 7
+    assert "is known in 59 samples, of whom 1 have an offset" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_options_that_would_be_passed_over(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ("--allow-related", "-o", tmp_path / "o.parquet")
+    for option in (
+        ("--firth-p", "0.05"), ("--firth-approximate",), ("--firth-test", "likelihood-ratio"),
+        ("--logistic-test", "score"), ("--no-firth-fallback",),
+    ):  # fmt: skip
+        assert assoc(folder, *wanted, "--phenotype-name", "height", *option) == 8
+        assert f"{option[0]} is about logistic regression" in capsys.readouterr().err
+        assert assoc(folder, *wanted, "--phenotype-name", "t2d", "--model", "linear", *option) == 8
+        assert assoc(folder, *wanted, "--phenotype-name", "height,t2d", *option, "-q") == 0
+    capsys.readouterr()
+    kinship = tmp_path / "k.tsv"
+    assert assoc(folder, *wanted, "--phenotype-name", "height", "--kinship", kinship) == 3
+    kinship.write_text("")
+    assert assoc(folder, *wanted, "--phenotype-name", "height", "--kinship", kinship) == 0
+    assert "note: k.tsv is not looked at beside --allow-related" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("option", ["-o", "--tsv", "--plots"])
+def test_a_folder_that_takes_no_files(
+    option: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("--phenotype-name", "height", "-o", tmp_path / "o.tsv", "--tsv", tmp_path / "p.tsv", "--allow-related")
+    assert assoc(folder, *wanted, option, "/proc/x.tsv") == 9
+    assert "its folder takes no files" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OutputError, match="takes no files"), association_writer(Path("/proc/x.tsv"), None, {}):
+        raise AssertionError("the file cannot be made")

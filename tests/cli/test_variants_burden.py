@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from genomix.schemas.burden import BURDEN_COUNTS, BURDEN_GENES, BURDEN_TESTS, BURDEN_VARIANTS
 from genomix_cli.app import main
 from tests.genotype_store import store_of
+from tests.pipes import piped
 
 VARIANTS = [("1", 100 + 10 * i, "A", "G") for i in range(5)]
 ANNOTATED = """##fileformat=VCFv4.3
@@ -274,3 +276,65 @@ def test_skat_takes_stated_weights_whatever_they_are(tmp_path: Path) -> None:
     assert found["w1"] == pytest.approx(found["w2"], rel=1e-6)  # the scale of weights means nothing
     assert found["none"] == pytest.approx(found["beta"])
     assert found["none"] != pytest.approx(found["w1"], rel=1e-3)
+
+
+def test_a_bed_of_genes_may_have_headers_and_be_a_pipe(study: Path) -> None:
+    rows = "chr1\t99\t115\tONE\nchr1\t120\t600\tTWO\n"
+    options = ["--max-frequency", "1", "-q"]
+    (study / "g.bed").write_text(rows)
+    assert burden(study, "--genes", str(study / "g.bed"), *options) == 0
+    plain = (study / "b.tsv").read_bytes()
+    heads = (
+        "browser position chr1:1-2\ntrack name=genes\n#comment\n", "chrom\tstart\tend\tname\n",
+        "#chrom\tstart\tend\tname\n",
+        "track\nchr start end gene\n", "Chromosome\tchromStart\tchromEnd\tname\n",
+    )  # fmt: skip
+    for head in heads:
+        (study / "g.bed").write_text(head + rows)
+        assert burden(study, "--genes", str(study / "g.bed"), *options) == 0, head
+        assert (study / "b.tsv").read_bytes() == plain
+    for data in (rows.encode(), gzip.compress(rows.encode())):
+        with piped(data) as genes:
+            assert burden(study, "--genes", str(genes), *options) == 0
+        assert (study / "b.tsv").read_bytes() == plain
+    (study / "g.bed").write_text(rows + "chrom\tstart\tend\tname\n")
+    assert burden(study, "--genes", str(study / "g.bed"), *options) == 4, "a header stands first"
+
+
+def test_an_annotation_from_a_pipe_is_refused_in_words(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with piped((study / "a.vcf").read_bytes()) as annotation:
+        assert burden(study, "--annotation", str(annotation)) == 3
+    assert "is a pipe or a device, and is read more than once" in capsys.readouterr().err
+    (study / "empty.anno").write_text("\n")
+    assert burden(study, "--annotation", str(study / "empty.anno")) == 4
+    assert "empty.anno annotates no variant" in capsys.readouterr().err
+
+
+def test_options_of_tests_need_a_phenotype(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["--annotation", str(study / "a.vcf"), "-q"]
+    for option in (
+        ["--test", "all"], ["--allow-related"], ["--model", "linear"], ["--firth", "always"],
+        ["--phenotype-kind", "binary"], ["--kinship", str(study / "p.tsv")],
+    ):  # fmt: skip
+        assert burden(study, *wanted, *option) == 8
+        assert f"{' '.join(option[:2] if '--test' in option else option[:1])} without --phenotype" in (
+            capsys.readouterr().err
+        )
+    tested = [*wanted, "--phenotype", str(study / "p.tsv"), "--phenotype-name", "height", "--allow-related"]
+    assert burden(study, *tested, "--kinship", str(study / "none.tsv")) == 3
+
+
+def test_what_leaves_nobody_to_test_is_named(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["--annotation", str(study / "a.vcf"), "--max-frequency", "0.5", "-q", "--allow-related"]
+    wanted += ["--phenotype", str(study / "p.tsv"), "--phenotype-name", "height"]
+    (study / "c.tsv").write_text("IID\tage\tbmi\n" + "".join(f"s{i}\t{i}\tNA\n" for i in range(N)))
+    assert burden(study, *wanted, "--covariates", str(study / "c.tsv")) == 7
+    assert "is known in 40 samples, of whom 0 have all covariates (bmi is missing in 40): too few for 2" in (
+        capsys.readouterr().err
+    )
+    (study / "c.tsv").write_text("IID\tage\tbmi\n" + "".join(f"s{i}\t{i}\t5\n" for i in range(N)))
+    assert burden(study, *wanted, "--covariates", str(study / "c.tsv")) == 8
+    assert "covariate bmi is the same for everyone" in capsys.readouterr().err
+    (study / "o.tsv").write_text("IID\toffset\nother\t0.1\n")
+    assert burden(study, *wanted, "--offset", str(study / "o.tsv")) == 6
+    assert "no sample of the offset file o.tsv" in capsys.readouterr().err

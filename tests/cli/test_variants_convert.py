@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from genomix.errors import OutputError
+from genomix.io.convert import convert_genotypes
 from genomix.io.plink import open_store
 from genomix_cli.app import main
+from tests.pipes import piped
 
 HEADER = """##fileformat=VCFv4.3
 ##contig=<ID=chr1,length=248956422>
@@ -243,3 +247,125 @@ def test_nothing_that_is_read_is_replaced(tmp_path: Path, capsys: pytest.Capture
         assert main(command) == 8, out
         assert "is a file that this run reads" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_nothing_left_is_said_before_anything_of_the_fasta(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vcf.write_text(vcf.read_text().replace(",length=248956422", "").replace(",length=242193529", ""))
+    (tmp_path / "ref.fa").write_text(f">1\n{'A' * 500}\n>2\n{'A' * 500}\n")
+    arguments = ["-o", str(tmp_path / "x"), "--fasta", str(tmp_path / "ref.fa")]
+    assert main(["variants", "convert", str(vcf), *arguments, "-r", "7"]) == 4
+    error = capsys.readouterr().err
+    assert "no record lies in the regions asked for; the input has no contig 7" in error
+    assert "ref.fa" not in error
+    (tmp_path / "ref.fa").write_text(f">7\n{'A' * 500}\n")
+    assert main(["variants", "convert", str(vcf), *arguments]) == 4
+    assert "no record lies on a contig of ref.fa" in capsys.readouterr().err
+
+
+def indexed(vcf: Path, bcftools: str) -> Path:
+    """The same records as BGZF with an index beside it."""
+    packed = vcf.with_name("packed.vcf.gz")
+    subprocess.run([bcftools, "view", "-Oz", "-o", packed, vcf], check=True)
+    subprocess.run([bcftools, "index", "-t", packed], check=True)
+    return packed
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_regions_give_the_same_answers_with_and_without_an_index(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], bcftools: str, with_index: bool
+) -> None:
+    source, out = str(indexed(vcf, bcftools) if with_index else vcf), str(tmp_path / "x")
+    for region, lacking in (("chr1:5000-6000", ""), ("chr9", "; the input has no contig 9")):
+        assert main(["variants", "convert", source, "-o", out, "-r", region]) == 4
+        assert f"no record lies in the regions asked for{lacking} [" in capsys.readouterr().err
+    assert main(["variants", "convert", source, "-o", out, "-r", "chr1", "--strict", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["variants", "convert", source, "-o", out, "-r", "chr1,chr9:5,GL1", "-q"]) == 0
+    assert "warning: neither the header nor a record of the input has these contigs of the regions: 9, GL1" in (
+        capsys.readouterr().err
+    )
+    assert json.loads((tmp_path / "x.conversion.json").read_text())["absent_contigs"] == ["9", "GL1"]
+    assert main(["variants", "convert", source, "-o", out, "-r", "chr1,chr9:5", "--strict", "-q"]) == 15
+    assert "contigs that the input lacks, under --strict: 9" in capsys.readouterr().err
+    (tmp_path / "r.bed").write_text("1\t0\t150\n8\t0\t5\n")
+    assert main(["variants", "convert", source, "-o", out, "-R", str(tmp_path / "r.bed"), "-q"]) == 0
+    assert "regions: 8" in capsys.readouterr().err
+
+
+def test_strict_counts_losses_and_not_what_was_asked_for(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--strict", "-q"]
+    assert main([*command, "-r", "chr1", "--keep-filter", "PASS", "--samples", "f1_a"]) == 0
+    assert main([*command, "-r", "chr1", "--multi-allelic", "drop"]) == 0
+    assert main([*command, "-r", "chr2"]) == 15
+    assert "1 records were left out under --strict: 1 symbolic ALT only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["1:abc", "1:-5", "1:5-abc"])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_region_that_is_none_shows_the_forms(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, declared: bool
+) -> None:
+    if not declared:  # the contigs are then those of the records
+        vcf.write_text("".join(x for x in vcf.read_text().splitlines(keepends=True) if not x.startswith("##contig")))
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "-r", text]) == 8
+    error = capsys.readouterr().err
+    assert f"'{text}' is neither a region nor a contig of the input" in error
+    assert "CONTIG, CONTIG:POS, CONTIG:FROM-TO or CONTIG:FROM-" in error
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("ending", ["vcf", "vcf.gz", "bcf"])
+def test_contigs_with_colons_in_their_names(vcf: Path, tmp_path: Path, bcftools: str, ending: str) -> None:
+    names = ("HLA-A*01:01:01:01", "HLA-A*01:03", "HLA-A*01:01:01:02N")
+    lines = "".join(f"##contig=<ID={n}>\n" for n in names)
+    text = vcf.read_text().replace("##INFO=<ID=R2", lines + "##INFO=<ID=R2", 1).replace("q10", "PASS")
+    vcf.write_text(text + "".join(f"{n}\t50\t.\tA\tG\t.\tPASS\t.\tGT\t0/0\t0/1\t1/1\n" for n in names))
+    source = tmp_path / f"y.{ending}"
+    kind = {"vcf": "-Ov", "vcf.gz": "-Oz", "bcf": "-Ob"}[ending]
+    subprocess.run([bcftools, "view", kind, "-o", source, vcf], check=True)
+    if ending != "vcf":
+        subprocess.run([bcftools, "index", source], check=True)
+    out = tmp_path / "x"
+    for name in names:
+        for region in (name, f"{name}:40-60", f"{name}:50"):
+            assert main(["variants", "convert", str(source), "-o", str(out), "-q", "--strict", "-r", region]) == 0
+            assert list(calls(out)) == [(name, 50, "G")]
+
+
+def test_a_text_that_is_a_contig_and_a_region_is_refused(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vcf.write_text(vcf.read_text().replace("##INFO=<ID=R2", "##contig=<ID=chr1:5>\n##INFO=<ID=R2", 1))
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "-r", "chr1:5"]) == 8
+    assert "'chr1:5' is a contig of the input, and also a region of its contig chr1" in capsys.readouterr().err
+
+
+def test_a_sample_named_0_is_told_why(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vcf.write_text(vcf.read_text().replace("\tf2_b\t", "\t0\t"))
+    assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x")]) == 4
+    assert "a sample is named 0, which PLINK filesets read as no identifier (sample no. 2)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_told(vcf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["variants", "convert", str(vcf), "-o", "/proc/x"]) == 9
+    assert "cannot write x.pgen: its folder takes no files" in capsys.readouterr().err
+    with pytest.raises(OutputError, match="its folder takes no files"):
+        convert_genotypes(vcf, Path("/proc/x"))
+
+
+def test_lists_that_can_be_read_once_only(vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with piped(b"f3_c\nf1_a\n") as names, piped(b"1\t150\t250\n") as regions:
+        wanted = ["-o", str(tmp_path / "x"), "--samples-file", str(names), "-R", str(regions), "-q"]
+        assert main(["variants", "convert", str(vcf), *wanted]) == 0, capsys.readouterr().err
+    assert calls(tmp_path / "x") == {("1", 200, "T"): [-9, 1], ("1", 200, "G"): [-9, 0]}
+    with piped(vcf.read_bytes()) as source:
+        assert main(["variants", "convert", str(source), "-o", str(tmp_path / "x")]) == 4
+    assert "a VCF or BCF on standard input, named -" in capsys.readouterr().err
+    with piped(b">1\nA\n") as fasta:
+        assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--fasta", str(fasta)]) == 3
+    assert "is a pipe or a device, and is read more than once or not from its start" in capsys.readouterr().err

@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomix.errors import ConfigError
 from genomix.io.plink import open_store
 from genomix.schemas.genotypes import COMPONENT_SCORES, EIGENVALUES
 from genomix.variants.pca import fit_pca, project
 from genomix_cli.app import main
 from tests.genotype_store import store_of
+from tests.pipes import piped
 from tests.unit.variants.test_pca import structured
 
 PLAIN = ["-k", "2", "--no-prune", "--maf", "0", "--call-rate", "0"]
@@ -265,3 +267,32 @@ def test_long_steps_tell_how_far_they_are_unless_quiet(
             assert (len(shares) > 1 and shares[-1] == 100) if folder == "loud" else not shares
     assert said == ""
     assert written[0] == written[1]
+
+
+def test_nothing_that_varies_is_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cohort = str(store_of(tmp_path, np.zeros((50, 20), dtype=np.int8)).prefix)
+    for options in ([], ["--maf", "0"], ["--maf", "0", "--no-prune"]):
+        assert main(["variants", "pca", cohort, "-o", str(tmp_path / "o"), "-k", "2", *options]) == 8
+        said = capsys.readouterr().err
+        assert "none of 50 autosomal variants with one ALT varies among the 20 samples" in said
+        assert "other genotypes, or other samples to fit on" in said
+    with pytest.raises(ConfigError, match="none of 5 variants varies among the 20 samples"):
+        fit_pca(np.zeros((5, 20), dtype=np.int8), n_components=2)
+    rare = np.zeros((50, 20), dtype=np.int8)
+    rare[:, 0] = 1
+    cohort = str(store_of(tmp_path, rare).prefix)
+    assert main(["variants", "pca", cohort, "-o", str(tmp_path / "o"), "-k", "2", "--maf", "0.3"]) == 8
+    assert (
+        "none of the 50 variants that vary among the 20 samples to fit on passes --maf 0.3" in capsys.readouterr().err
+    )
+
+
+def test_lists_that_can_be_read_once_only(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted, ids = "".join(f"s{i}\n" for i in range(30)), open_store(cohort).variants["variant_id"].to_list()
+    with piped(fitted.encode()) as fit, piped("\n".join(ids).encode()) as extract:
+        wanted = ["-o", str(tmp_path / "o"), *PLAIN, "--fit-samples", str(fit), "--extract", str(extract)]
+        assert main(["variants", "pca", str(cohort), *wanted]) == 0, capsys.readouterr().err
+    assert pl.read_parquet(tmp_path / "o.components.parquet")["fitted"].sum() == 30
+    for option in ("--keep", "--extract"):
+        assert main(["variants", "pca", str(cohort), "-o", str(tmp_path / "o"), option, str(tmp_path)]) == 3
+        assert "Is a directory" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from genomix.schemas.scores import SAMPLE_SCORES, SCORE_FACTS, SCORE_MATCHES, SC
 from genomix.variants.pca import project_store
 from genomix_cli.app import main
 from tests.genotype_store import random_calls, store_of
+from tests.pipes import piped
 
 N_VARIANTS, N_SAMPLES = 60, 80
 VARIANTS = [("1" if i < 40 else "2", 1000 * (i + 1), "A", "G") for i in range(N_VARIANTS)]
@@ -172,7 +173,7 @@ def test_refusals(cohort: Path, tmp_path: Path, capsys) -> None:
         (("-s", file, "-o", tmp_path / "PGS1.tsv", "--details", tmp_path / "PGS1.tsv"), 8, "are the same file"),
         (("-s", file, "--details", tmp_path / "s.json", "-o", tmp_path / "s.tsv"), 8, "json"),
         (("-s", file, "-o", tmp_path / "pcs.tsv", "--pcs", tmp_path / "pcs.tsv"), 8, "that this run reads"),
-        (("-s", tmp_path / "none.txt"), 3, "does not exist"),
+        (("-s", tmp_path / "none.txt"), 3, "cannot read none.txt: No such file"),
         (("-s", poor), 4, "only 40 of the 140 variants of score POOR"),
         (("-s", scoring_file(tmp_path, "OLD", build="hg19")), 4, "GRCh37"),
         (("-s", file, "-s", file), 8, "two scores are named 'PGS1'"),
@@ -285,3 +286,40 @@ def test_a_split_site_is_judged_as_one_record_of_several_alts(
         assert main(command) != 0, name
         assert "1 multi-allelic without other allele" in capsys.readouterr().err
         assert not out.exists()
+
+
+def test_tables_without_rows_or_positions_say_what_to_do(cohort: Path, tmp_path: Path, capsys) -> None:
+    table = tmp_path / "ids.tsv"
+    table.write_text("rsID\teffect_allele\tother_allele\teffect_weight\n")
+    assert main(["variants", "score", str(cohort), "-s", str(table)]) == 4
+    assert "ids.tsv has column names and no weight below them" in capsys.readouterr().err
+    table.write_text(table.read_text() + "".join(f"x{i}\tG\tA\t0.1\n" for i in range(5)))
+    assert main(["variants", "score", str(cohort), "-s", str(table)]) == 4
+    assert "Try: --match-ids (match_ids in a study)" in capsys.readouterr().err
+
+
+def test_options_of_z_scores_need_components(cohort: Path, tmp_path: Path, capsys) -> None:
+    command = ["variants", "score", str(cohort), "-s", str(scoring_file(tmp_path)), "-o", str(tmp_path / "s.tsv"), "-q"]
+    for options, words in (
+        (["--adjust", "mean"], "--adjust without --pcs or --compute-pcs"),
+        (["--adjust", "mean+variance"], "--adjust without --pcs or --compute-pcs"),
+        (["--n-pcs", "3"], "--n-pcs without --pcs"),
+        (["--n-pcs", "3", "--compute-pcs", "2"], "--n-pcs without --pcs"),
+    ):
+        assert main([*command, *options]) == 8
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "s.tsv").exists()
+
+
+def test_tables_that_can_be_read_once_only(cohort: Path, tmp_path: Path, capsys) -> None:
+    keep = "".join(f"s{i}\n" for i in range(30)).encode()
+    file = scoring_file(tmp_path)
+    (tmp_path / "keep.txt").write_bytes(keep)
+    command = ["variants", "score", str(cohort), "-q", "--strict"]
+    assert main([*command, "-s", str(file), "--keep", str(tmp_path / "keep.txt"), "-o", str(tmp_path / "a.tsv")]) == 0
+    with piped(file.read_bytes()) as weights, piped(keep) as kept:
+        wanted = ["-s", str(weights), "--keep", str(kept), "-o", str(tmp_path / "b.tsv")]
+        assert main([*command, *wanted]) == 0, capsys.readouterr().err
+    one, two = (pl.read_csv(tmp_path / f"{n}.tsv", separator="\t") for n in "ab")
+    assert one.height == 30
+    assert one["PGS1_sum"].equals(two["PGS1_sum"])

@@ -144,3 +144,32 @@ def test_ancestry_labels_change_what_hardy_weinberg_removes(stores: dict[str, Ge
     alone = variant_qc(store, VariantThresholds(maf=None), samples=afr)
     assert within["hwe_p"].equals(alone["hwe_p"])
     assert not within["hwe_p"].equals(variant_qc(store)["hwe_p"])
+
+
+def test_heterozygous_calls_of_one_copy(plink2: str, tmp_path: Path) -> None:
+    """No call here, as in plink2's ``--geno-counts``; half a copy of each allele in its ``--freq`` on X and MT."""
+    men, women = ["0/0", "0/0", "1/1", "1/1", "0/1", "./."], ["0/0", "0/1", "0/1", "1/1", "0/1", "0/0"]
+    people = [f"s{i}" for i in range(12)]
+    head = "##fileformat=VCFv4.2\n##contig=<ID=X,length=156040895>\n##contig=<ID=MT,length=16569>\n"
+    head += '##FORMAT=<ID=GT,Number=1,Type=String,Description="GT">\n'
+    head += "\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *people]) + "\n"
+    rows = [
+        "\t".join([contig, place, f"v{contig}", "A", "G", ".", ".", ".", "GT", *men, *women])
+        for contig, place in (("X", "10000000"), ("MT", "100"))
+    ]
+    (tmp_path / "x.vcf").write_text(head + "\n".join(rows) + "\n")
+    (tmp_path / "sex").write_text("#IID\tSEX\n" + "".join(f"{n}\t{1 + (i > 5)}\n" for i, n in enumerate(people)))
+    out = str(tmp_path / "x")
+    call(plink2, "--vcf", f"{out}.vcf", "--update-sex", str(tmp_path / "sex"), "--make-pgen", "--out", out)
+    call(plink2, "--pfile", out, "--geno-counts", "--freq", "--missing", "--hardy", "midp", "--out", out)
+    found = count_genotypes(open_store(tmp_path / "x"))
+    counts = table(tmp_path / "x.gcount")
+    assert found.one_ref.tolist() == counts["HAP_REF_CT"].to_list() == [2, 4]
+    assert found.one_alt.tolist() == counts["HAP_ALT_CTS"].to_list() == [2, 3]
+    assert (found.n_eligible - found.n_called).tolist() == counts["MISSING_CT"].to_list() == [2, 5]
+    assert table(tmp_path / "x.vmiss")["MISSING_CT"].to_list() == [1, 1], "called, by plink2's --missing"
+    halves = [(found.alt_count[i] + n / 2) / (found.allele_count[i] + n) for i, n in enumerate((1, 4))]
+    assert table(tmp_path / "x.afreq")["ALT_FREQS"].to_list() == pytest.approx(halves, abs=1e-6)
+    ours = variant_qc(open_store(tmp_path / "x"), VariantThresholds())["hwe_p"][0]
+    assert ours == pytest.approx(0.6969697, abs=1e-6)
+    assert table(tmp_path / "x.hardy.x")["MIDP"][0] == pytest.approx(0.874126, abs=1e-6)

@@ -349,6 +349,9 @@ def test_regions_pass_over_records_without_reading_them(tmp_path: Path) -> None:
     block = one_block(path, regions=regions)
     assert block.records["variant_id"].to_list() == ["c"]
     assert block.numbers.tolist() == [2]
+    source, blocks = read(path, regions=parse_regions(("7",)))
+    assert not blocks
+    assert source.contigs_passed_over == {"1"}, "the input has this contig, though no record of it is given"
 
 
 @pytest.mark.parametrize("threads", [1, 3])

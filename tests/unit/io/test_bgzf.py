@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from genomix.errors import FormatError, TruncatedInputError
-from genomix.io.bgzf import EOF_BLOCK, inflated_chunks, sniff_compression, text_lines, unwrap
+from genomix.errors import FormatError, InputNotFoundError, TruncatedInputError
+from genomix.io.bgzf import EOF_BLOCK, inflated_chunks, require_file, sniff_compression, text_lines, unwrap
+from tests.pipes import piped
 
 TEXT = b"".join(b"line %d of a text that does not compress to nothing\n" % i for i in range(20_000))
 
@@ -90,3 +91,22 @@ def test_a_bgzf_file_gzipped_once_more_is_unwrapped(tmp_path: Path) -> None:
     once = tmp_path / "once.gz"
     once.write_bytes(gzip.compress(TEXT))
     assert unwrap(once, tmp_path) == once
+
+
+def test_a_pipe_is_read_whole_and_a_cut_one_is_refused(tmp_path: Path) -> None:
+    for data in (TEXT, b"short", b"", gzip.compress(TEXT), b"".join(bgzf(TEXT))):
+        (tmp_path / "x").write_bytes(data)
+        with piped(data) as path:
+            assert read(path) == read(tmp_path / "x")
+    with piped(b"".join(bgzf(TEXT)[:-1])) as path, pytest.raises(TruncatedInputError):
+        read(path)
+
+
+def test_what_has_to_be_a_file_is_told_why_it_is_none(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "no", "no does not exist"), (tmp_path, "is a folder, not a file")):
+        with pytest.raises(InputNotFoundError, match=words):
+            require_file(path)
+    with piped(b"x") as path, pytest.raises(InputNotFoundError, match="is a pipe or a device"):
+        require_file(path)
+    (tmp_path / "x").write_text("")
+    require_file(tmp_path / "x")

@@ -81,7 +81,8 @@ def assoc(
     ] = PhenotypeKind.auto,
     missing_value: MissingValueOption = "-9",
     covariates: Annotated[
-        Path | None, typer.Option("--covariates", help="Table of covariates, or PREFIX.components of variants pca.")
+        Path | None,
+        typer.Option("--covariates", help="Table of covariates, or PREFIX.components.parquet of variants pca."),
     ] = None,
     covariate_names: Annotated[
         str | None,
@@ -159,7 +160,7 @@ def assoc(
     from genomix.io.phenotypes import read_covariates, read_phenotypes
     from genomix.io.sample_tables import read_sample_info
     from genomix.variants.assoc_block import AssociationOptions
-    from genomix_cli.association_inputs import check_related, missing_number, names_of
+    from genomix_cli.association_inputs import check_idle_kinship, check_related, missing_number, names_of
     from genomix_cli.console import print_json, say
     from genomix_cli.genotype_samples import numbers_of
     from genomix_cli.outputs import table_format
@@ -173,6 +174,8 @@ def assoc(
     traits = read_phenotypes(phenotype, names_of(phenotype_name), kind=phenotype_kind.value, missing_value=number)
     inputs = (genotypes, phenotype, covariates, offset, kinship, keep, sample_info)
     _check_paths(out, tsv, plots, traits.names, inputs)
+    if allow_related or offset is not None:
+        check_idle_kinship(kinship, allow_related=allow_related, quiet=quiet)
     table = None
     if covariates is not None:
         table = read_covariates(
@@ -180,6 +183,12 @@ def assoc(
         )
     elif covariate_names:
         raise ConfigError("--covariate-names without --covariates")
+    _refuse_idle(
+        traits.kinds, model.value,
+        {"--firth-p": firth_p is not None, "--firth-approximate": firth_approximate,
+         "--firth-test": firth_test is not FirthTest.wald, "--logistic-test": logistic_test is not LogisticTest.wald,
+         "--no-firth-fallback": not firth_fallback},
+    )  # fmt: skip
     options = AssociationOptions(
         model=model.value, firth_fallback=firth_fallback, firth_p=firth_p,
         firth_test="wald" if firth_test is FirthTest.wald else "likelihood_ratio",
@@ -209,6 +218,19 @@ def assoc(
             say(line, quiet=quiet)
 
 
+def _refuse_idle(kinds: Any, model: Any, given: dict[str, bool]) -> None:
+    """Refuse options of logistic and Firth regression where neither is used."""
+    from genomix.errors import ConfigError
+    from genomix.variants.assoc_design import model_of
+
+    idle = [name for name, is_given in given.items() if is_given]
+    if idle and all(model_of(kind, model, name) == "linear" for name, kind in kinds.items()):
+        raise ConfigError(
+            f"{idle[0]} is about logistic regression, and every phenotype is tested by linear regression",
+            hint=f"leave {idle[0]} out, or see --model and --phenotype-kind",
+        )
+
+
 def _run(
     store: GenotypeStore, people: Any, options: Any, out: Path | None, tsv: Path | None, plots: str | None,
     threads: int, quiet: bool,
@@ -234,15 +256,15 @@ def _run(
 
 
 def _check_paths(out: Path | None, tsv: Path | None, plots: str | None, names: list[str], inputs: Any) -> None:
-    """Refuse names that would overwrite an input, or one result with another."""
+    """Refuse names that would overwrite an input, or one result with another, and folders that take no files."""
     from genomix.io.association_files import result_paths
-    from genomix_cli.outputs import distinct_paths
+    from genomix_cli.genotype_samples import check_outputs
 
     outputs = result_paths(out, tsv, names)
     for name in names if plots is not None else ():
         for path in (f"{_plot_stem(str(plots), name, len(names))}.{end}" for end in _PLOTS):
             outputs[f"plot {path}"] = Path(path)
-    distinct_paths(outputs, inputs)
+    check_outputs(outputs, inputs)
 
 
 _PLOTS = ("manhattan.svg", "manhattan.png", "qq.svg", "qq.png")

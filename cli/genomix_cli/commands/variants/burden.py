@@ -186,6 +186,7 @@ def burden(
     from genomix.io.opening import opened_store
     from genomix.io.sample_tables import read_sample_info
     from genomix.variants.burden import compute_burden
+    from genomix_cli.association_inputs import check_idle_kinship
     from genomix_cli.genotype_samples import check_outputs, numbers_of
     from genomix_cli.progress import progress
 
@@ -195,10 +196,16 @@ def burden(
         keep, None if weights in ("none", "beta", "madsen-browning") else Path(weights),
     )  # fmt: skip
     check_outputs({name: path for name, path in burden_paths(out).items() if name != "tests" or phenotype}, inputs)
-    unused = {"--covariates": covariates, "--covariate-names": covariate_names, "--offset": offset,
-              "--kinship": kinship, "--phenotype-name": phenotype_name}  # fmt: skip
-    if phenotype is None and any(value is not None for value in unused.values()):
-        raise ConfigError(f"{next(n for n, v in unused.items() if v is not None)} without --phenotype")
+    of_tests = {"--covariates": covariates, "--covariate-names": covariate_names, "--offset": offset,
+                "--kinship": kinship, "--phenotype-name": phenotype_name, "--test all": test is Test.all or None,
+                "--model": None if model is Model.auto else model, "--allow-related": allow_related or None,
+                "--firth": None if firth is Firth.fallback else firth,
+                "--phenotype-kind": None if phenotype_kind is PhenotypeKind.auto else phenotype_kind}  # fmt: skip
+    idle = [name for name, value in of_tests.items() if value is not None]
+    if phenotype is None and idle:
+        raise ConfigError(f"{idle[0]} without --phenotype: without one no gene is tested")
+    if allow_related or offset is not None:
+        check_idle_kinship(kinship, allow_related=allow_related, quiet=quiet)
     if covariates is None and covariate_names is not None:
         raise ConfigError("--covariate-names without --covariates")
     found = _source(annotation, genes, info_key, set_list)

@@ -166,7 +166,8 @@ def convert(
     """Convert VCF, BCF, BGEN, PLINK 1 or PLINK 2 (or '-', VCF on standard input) into PREFIX.pgen/.pvar/.psam.
 
     PREFIX.conversion.json counts every record and call by what became of it; records that a FASTA or a chain file
-    turned away are listed with their reasons in PREFIX.rejected.tsv.
+    turned away are listed with their reasons in PREFIX.rejected.tsv. --strict counts what is lost: not what --region,
+    --regions-file, --samples, --keep-filter and --multi-allelic drop leave out because that was asked for.
     """
     from genomix.io.convert import convert_genotypes
     from genomix.io.load_options import LoadOptions
@@ -175,6 +176,7 @@ def convert(
 
     read = (sample_info, samples_file, regions_file, fasta, target_fasta, chain, sample_file)
     _refuse_own_inputs(source, out, read)
+    _check_writable(out, listed=fasta is not None or chain is not None)
     chosen_samples = tuple(name for name in samples.split(",") if name) if samples is not None else None
     if samples_file is not None:
         chosen_samples = (chosen_samples or ()) + read_sample_list(samples_file)
@@ -230,6 +232,19 @@ def _refuse_own_inputs(source: Path, prefix: Path, others: tuple[Path | None, ..
             )  # fmt: skip
 
 
+def _check_writable(prefix: Path, *, listed: bool) -> None:
+    """Refuse, before anything is read, a folder that takes no files."""
+    from genomix.io.genotype_format import beside, fileset_prefix
+    from genomix.io.plink import SUFFIXES
+    from genomix_cli.genotype_samples import check_outputs
+
+    base = fileset_prefix(prefix, SUFFIXES)
+    if not base.name or base.is_dir():
+        return  # the conversion says what is wrong with such a prefix
+    endings = [".pgen", ".pvar", ".psam", ".conversion.json", *([".rejected.tsv"] if listed else [])]
+    check_outputs({ending: beside(base, ending) for ending in endings}, ())
+
+
 def _regions(texts: list[str] | None, path: Path | None) -> Regions | None:
     from genomix.errors import ConfigError
     from genomix.io.regions import parse_regions, read_regions_file
@@ -263,8 +278,9 @@ def _write_beside(report: ConversionReport, prefix: Path, *, listed: bool) -> No
 
 
 def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool) -> None:
-    """Print the counts; under ``strict`` anything left out ends in an exit code."""
+    """Print counts and warnings; under ``strict`` these, and losses that nobody asked for, end in an exit code."""
     from genomix.errors import StrictError
+    from genomix.io.load_steps import ASKED_FOR
     from genomix_cli.console import print_json, say
 
     if as_json:
@@ -273,9 +289,17 @@ def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool)
         say(f"{report.format}, build {report.build} ({report.build_from})", quiet=quiet)
         for part, reason, count in report.to_frame().iter_rows():
             say(f"{part}: {reason}: {count:,}", quiet=quiet)
-    n_left_out = sum(report.records_left_out.values())
-    if strict and n_left_out:
+    absent = ", ".join(report.absent_contigs)
+    if absent:
+        say(f"warning: neither the header nor a record of the input has these contigs of the regions: {absent}")
+    lost = {reason: n for reason, n in report.records_left_out.items() if reason not in ASKED_FOR}
+    if strict and lost:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in lost.items())
         raise StrictError(
-            f"{n_left_out:,} records were left out, under --strict",
-            hint="see the counts by reason, or leave out --strict",
+            f"{sum(lost.values()):,} records were left out under --strict: {reasons}",
+            hint="mend them, or leave out --strict",
+        )
+    if strict and absent:
+        raise StrictError(
+            f"regions on contigs that the input lacks, under --strict: {absent}", hint="other regions, or no --strict"
         )

@@ -63,7 +63,8 @@ def ld_prune(
     """Write the identifiers of kept variants to PREFIX.prune.in, those of the others to PREFIX.prune.out.
 
     Autosomal records with one ALT are looked at, in all samples (plink2 takes founders only: name them with --keep).
-    Of a pair above r², the variant with the smaller minor allele frequency goes.
+    Of a pair above r², the variant with the smaller minor allele frequency goes. A variant that does not vary among the
+    samples always goes.
     """
     from genomix.provenance import write_bytes
     from genomix.variants.ld import prune_pairwise

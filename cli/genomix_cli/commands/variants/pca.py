@@ -307,6 +307,7 @@ def _thinned(
     quiet: bool,
 ) -> Any:
     """Return the rows that are common and called enough among the fitted, thinned for linkage there."""
+    from genomix.errors import ConfigError
     from genomix.variants.genotype_counts import count_genotypes
     from genomix.variants.ld import prune_pairwise
     from genomix_cli.progress import progress
@@ -315,6 +316,19 @@ def _thinned(
     frequency = counts.alt_frequency
     enough = counts.n_called >= call_rate * counts.n_eligible
     rows = rows[(frequency >= maf) & (frequency <= 1 - maf) & enough]
+    n_varying = int(((frequency > 0) & (frequency < 1)).sum())
+    if not n_varying:
+        raise ConfigError(
+            f"none of {len(frequency):,} autosomal variants with one ALT varies among the {len(fitted):,} samples "
+            "that components are fitted on",
+            hint="other genotypes, or other samples to fit on",
+        )
+    if not len(rows):
+        raise ConfigError(
+            f"none of the {n_varying:,} variants that vary among the {len(fitted):,} samples to fit on passes "
+            f"--maf {maf:g} and --call-rate {call_rate:g}",
+            hint="lower bounds, or other samples to fit on",
+        )
     if window_bp is None:
         return rows
     with progress("pruning", "variants", quiet=quiet) as report:

@@ -95,7 +95,11 @@ def qc(
     sample_call_rate: Annotated[
         float,
         typer.Option(
-            "--sample-call-rate", min=0, max=1, callback=a_number, help="Smallest call rate of a sample (1 - --mind)."
+            "--sample-call-rate",
+            min=0,
+            max=1,
+            callback=a_number,
+            help="Smallest call rate of a sample, over autosomal records with one ALT.",
         ),
     ] = 0.95,
     het_sd: Annotated[

@@ -117,11 +117,19 @@ def score(
         int | None, typer.Option("--compute-pcs", min=1, help="Compute this many PCs instead: gives z-scores.")
     ] = None,
     n_pcs: Annotated[
-        int, typer.Option("--n-pcs", min=1, help="PCs of --pcs that scores are adjusted for.")
-    ] = _ADJUSTED_FOR,
+        int | None,
+        typer.Option(
+            "--n-pcs", min=1, show_default=str(_ADJUSTED_FOR), help="PCs of --pcs that scores are adjusted for."
+        ),
+    ] = None,
     adjust: Annotated[
-        Adjustment, typer.Option("--adjust", help="z-scores for the mean by ancestry, or for mean and variance too.")
-    ] = Adjustment.mean_variance,
+        Adjustment | None,
+        typer.Option(
+            "--adjust",
+            show_default=Adjustment.mean_variance.value,
+            help="z-scores for the mean by ancestry, or for mean and variance too.",
+        ),
+    ] = None,
     reference_scores: Annotated[
         Path | None,
         typer.Option("--reference-scores", help="NAME_sum of reference people, to fit on instead; --pcs has theirs."),
@@ -162,6 +170,10 @@ def score(
             check_score_output(path)
     if pcs is not None and compute_pcs is not None:
         raise ConfigError("--pcs and --compute-pcs exclude each other")
+    if n_pcs is not None and pcs is None:
+        raise ConfigError("--n-pcs without --pcs", hint="--compute-pcs says how many are computed and adjusted for")
+    if adjust is not None and pcs is None and compute_pcs is None:
+        raise ConfigError("--adjust without --pcs or --compute-pcs: z-scores need components")
     if reference_scores is not None and pcs is None:
         raise ConfigError("--reference-scores need --pcs with the components of samples and reference people")
     inputs = [source, *score_file, sample_info, keep, frequencies, fit_samples, pcs, reference_scores]
@@ -182,9 +194,11 @@ def score(
         options = _options(
             opened.store, source, keep, None if reference_scores is not None else fit_samples, frequencies, unknown,
             ambiguous=ambiguous.value, match_ids=match_ids, minimum_coverage=min_overlap, imputation=missing.value,
-            variance=adjust is Adjustment.mean_variance, threads=threads,
+            variance=adjust is not Adjustment.mean, threads=threads,
         )  # fmt: skip
-        ancestry = _ancestry(opened.store, options, pcs, compute_pcs, n_pcs, reference_scores, fit_samples)
+        ancestry = _ancestry(
+            opened.store, options, pcs, compute_pcs, n_pcs or _ADJUSTED_FOR, reference_scores, fit_samples
+        )
         if options.fit_samples is None and (ancestry is not None and reference_scores is None):
             warnings.append(
                 "z-scores are fitted on the scored samples themselves: --fit-samples names training samples"
@@ -233,21 +247,14 @@ def _options(
     **others: Any,
 ) -> ScoringOptions:
     """The options; a list with names that the genotypes lack (told on stderr already) is added to ``unknown``."""
-    import polars as pl
-
-    from genomix.io.sample_tables import read_sample_list
     from genomix.io.score_frequencies import read_frequencies
     from genomix.variants.scores import ScoringOptions
     from genomix_cli.genotype_samples import numbers_of, numbers_to_fit
 
-    kept = numbers_of(store, keep, genotypes=source)
+    kept = numbers_of(store, keep, genotypes=source, unknown=unknown)
     fitted = None
     if fit_samples is not None:
-        fitted = numbers_to_fit(store, fit_samples, kept, keep=keep, genotypes=source)
-    for path in (keep, fit_samples):
-        if path is not None:
-            names = pl.Series(sorted(set(read_sample_list(path))), dtype=pl.String)
-            unknown += [] if names.is_in(store.samples["sample_id"].implode()).all() else [path.name]
+        fitted = numbers_to_fit(store, fit_samples, kept, keep=keep, genotypes=source, unknown=unknown)
     return ScoringOptions(
         samples=None if keep is None else kept,
         fit_samples=fitted,
