@@ -37,6 +37,7 @@ from genomix.variants.gene_masks import (
     Mask,
     TranscriptRule,
     check_intervals,
+    frequencies_of_variants,
     match_genes,
     numbers_of_variants,
     select_variants,
@@ -68,8 +69,9 @@ class BurdenOptions:
         ``worst``: only the most severe consequence over the gene's transcripts counts.
     collapse: None is ``weighted`` where weights are given, else ``count``; read it as ``collapsed``.
     weights: none, beta, madsen-browning, or a frame with ``weight`` and ``variant_id`` or contig, position, ref, alt.
-    frequencies: None computes them; or a frame with ``frequency`` of ALT, its keys as in ``weights``; a variant that is
-        not in it counts with its frequency in the samples.
+    frequencies: None computes them; or a frame with ``frequency`` (or ``alt_frequency``) of ALT, its keys as in
+        ``weights``; with REF and ALT exchanged, 1 - it counts; a variant that is not in it counts with its frequency in
+        the samples.
     """
 
     masks: tuple[Mask, ...]
@@ -198,7 +200,8 @@ def make_sets(
         frequency = alt_frequencies(store, rows, samples=samples)
         counts["qualifying alleles without a call"] = int(np.isnan(frequency).sum())
     else:
-        given = numbers_of_variants(store.variants[rows], options.frequencies, "frequency")
+        given, n_exchanged = frequencies_of_variants(store.variants[rows], options.frequencies)
+        counts["qualifying alleles that the frequency table has exchanged"] = n_exchanged
         counts["qualifying alleles that the frequency table lacks"] = int(np.isnan(given).sum())
         # What the table lacks is not rare for that: it counts with the frequency of these samples.
         counted = alt_frequencies(store, rows, samples=samples)

@@ -280,6 +280,29 @@ def numbers_of_variants(variants: pl.DataFrame, table: pl.DataFrame, column: str
     return found.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
+def frequencies_of_variants(variants: pl.DataFrame, table: pl.DataFrame) -> tuple[FloatArray, int]:
+    """Return a table's ALT frequencies in the order of the variants, NaN where it lacks one, and how many were turned.
+
+    A table that names alleles may hold a variant with REF and ALT exchanged: its frequency is then 1 - that of the
+    table, where the table has no other alleles at the position (of three alleles, one's frequency tells no other's).
+
+    Parameters
+    ----------
+    table: ``frequency``, or ``alt_frequency`` as ``genomix variants qc`` writes it; keys as in
+        :func:`numbers_of_variants`.
+    """
+    if "frequency" not in table.columns and "alt_frequency" in table.columns:
+        table = table.rename({"alt_frequency": "frequency"})
+    found = numbers_of_variants(variants, table, "frequency")
+    keys = ["contig", "position", "ref", "alt"]
+    if not set(keys) <= set(table.columns) or not np.isnan(found).any():
+        return found, 0
+    alone = table.filter(pl.len().over("contig", "position") == 1)
+    turned = numbers_of_variants(variants, alone.rename({"ref": "alt", "alt": "ref"}), "frequency")
+    exchanged = np.isnan(found) & ~np.isnan(turned)
+    return np.where(exchanged, 1 - turned, found), int(exchanged.sum())
+
+
 _MASK_KEYS = ("name", "consequences", "max_frequency", "confident")
 
 

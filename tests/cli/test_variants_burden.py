@@ -338,3 +338,28 @@ def test_what_leaves_nobody_to_test_is_named(study: Path, capsys: pytest.Capture
     (study / "o.tsv").write_text("IID\toffset\nother\t0.1\n")
     assert burden(study, *wanted, "--offset", str(study / "o.tsv")) == 6
     assert "no sample of the offset file o.tsv" in capsys.readouterr().err
+
+
+def test_frequencies_from_qc_and_what_they_lack(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table that ``qc`` writes serves as it is; what a table lacks is a warning, and an error under --strict."""
+    assert main(["variants", "qc", str(study / "calls"), "-o", str(study / "q"), "--quiet"]) == 0
+    given = ("--annotation", str(study / "a.vcf"), "--max-frequency", "0.5")
+    (study / "genes.bed").write_text("chr1\t0\t500\tALL\n")
+    genes = ("--genes", str(study / "genes.bed"), "--max-frequency", "0.5")
+    assert burden(study, *given, out="plain.tsv") == 0
+    whole = study / "q.variants.parquet"
+    assert burden(study, *given, "--frequencies", str(whole), out="qc.tsv") == 0
+    assert (study / "qc.tsv").read_bytes() == (study / "plain.tsv").read_bytes()
+    assert "are not in the table" not in capsys.readouterr().err
+    pl.read_parquet(whole).head(2).write_parquet(study / "part.parquet")
+    assert burden(study, *given, "--frequencies", str(study / "part.parquet"), out="part.tsv") == 0
+    assert "are not in the table of --frequencies: they count with their frequency" in capsys.readouterr().err
+    assert burden(study, *genes, "--frequencies", str(study / "part.parquet"), "--strict", out="part.tsv") == 15
+    assert "under --strict" in capsys.readouterr().err
+
+
+def test_weights_of_variance_tests_are_said(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--annotation", str(study / "a.vcf"), "--phenotype", str(study / "p.tsv"), "--phenotype-name", "height")
+    for weights, words in (("none", "Beta(1, 25)"), ("beta", "beta")):
+        assert burden(study, *given, "--test", "all", "--weights", weights) == 0
+        assert f"weights of SKAT and SKAT-O: {words}" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,20 @@ def test_tables_of_frequency_and_weight(store: GenotypeStore) -> None:
     assert lacking.sets == []
     assert lacking.counts["qualifying alleles that the frequency table lacks"] == 3
     assert result.counts["qualifying alleles that the weight table lacks"] == 2
+    # REF and ALT exchanged, and the name that qc gives the column: the same sets.
+    exchanged = frequency.select(
+        "contig", "position", pl.col("alt").alias("ref"), pl.col("ref").alias("alt"),
+        (1 - pl.col("frequency")).alias("alt_frequency"),
+    )  # fmt: skip
+    turned = compute_burden(store, annotation(), dataclasses.replace(options, frequencies=exchanged))
+    assert [s.rows.tolist() for s in turned.sets] == [[1, 2]]
+    np.testing.assert_allclose(turned.sets[0].frequencies, [0.001, 0.002], atol=1e-12)
+    assert turned.counts["qualifying alleles that the frequency table has exchanged"] == 3
+    # With a third allele at the position, 1 - the frequency of one is not that of the other.
+    third = pl.concat([exchanged, exchanged[1:2].with_columns(pl.lit("G").alias("alt"))])
+    multiple = compute_burden(store, annotation(), dataclasses.replace(options, frequencies=third))
+    assert multiple.counts["qualifying alleles that the frequency table has exchanged"] == 2
+    assert multiple.counts["qualifying alleles that the frequency table lacks"] == 2
     twice = pl.concat([frequency, frequency])
     with pytest.raises(ConfigError, match="a variant twice"):
         compute_burden(store, annotation(), BurdenOptions((Mask("m", "lof"),), frequencies=twice))

@@ -237,6 +237,9 @@ def burden(
         loaded = opened.report.to_dict() if opened.report is not None else None
         counts = {"loading": loaded, "burden": result.counts, **_summary(result, len(ids), companions.get("tests"))}
         counts |= {} if related is None else {"kinship": related}
+        if test is Test.all:
+            own = weights if weights in ("beta", "madsen-browning") else "those of --weights"
+            counts["weights of SKAT and SKAT-O"] = "Beta(1, 25)" if weights == "none" else own
         names = [one.name for one in result.sets]
         written = write_burden(out, ids.to_list(), names, result.matrix.values, companions, counts)
     _tell(counts, written, strict=strict, quiet=quiet, as_json=as_json)
@@ -334,6 +337,23 @@ def _summary(result: BurdenResult, n_samples: int, tests: pl.DataFrame | None) -
     return summary
 
 
+_LACKING = {
+    "alleles of the genotypes that the annotation file lacks": (
+        "alleles of the genotypes are not in the annotation file",
+        "annotate the same variants",
+    ),
+    "qualifying alleles that the frequency table lacks": (
+        "qualifying alleles are not in the table of --frequencies: they count with their frequency in these samples",
+        "a table that has them",
+    ),
+    "qualifying alleles that the weight table lacks": (
+        "qualifying alleles are not in the table of --weights: they are left out",
+        "a table that has them",
+    ),
+}
+"""Counts of what was not known, in words, and what to do; a table's are warned of, and all are errors if strict."""
+
+
 def _tell(counts: dict[str, Any], written: list[Path], *, strict: bool, quiet: bool, as_json: bool) -> None:
     from genomix.errors import StrictError
     from genomix_cli.console import print_json, say
@@ -342,10 +362,12 @@ def _tell(counts: dict[str, Any], written: list[Path], *, strict: bool, quiet: b
         print_json(counts)
     for name, number in {**counts["burden"], **{k: v for k, v in counts.items() if isinstance(v, int)}}.items():
         say(f"{name}: {number:,}", quiet=quiet)
+    if "weights of SKAT and SKAT-O" in counts:
+        say(f"weights of SKAT and SKAT-O: {counts['weights of SKAT and SKAT-O']}", quiet=quiet)
     say("written: " + ", ".join(path.name for path in written), quiet=quiet)
-    without = counts["burden"].get("alleles of the genotypes that the annotation file lacks", 0)
-    if strict and without:
-        raise StrictError(
-            f"{without:,} alleles of the genotypes are not in the annotation file, under --strict",
-            hint="annotate the same variants, or leave out --strict",
-        )
+    for words, (what, hint) in _LACKING.items():
+        without = counts["burden"].get(words, 0)
+        if without and strict:
+            raise StrictError(f"{without:,} {what}, under --strict", hint=f"{hint}, or leave out --strict")
+        if without and "table" in words:
+            say(f"warning: {without:,} {what}", quiet=quiet)
