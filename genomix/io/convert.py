@@ -29,6 +29,7 @@ from genomix.io.fileset_writer import FinishedRecords, write_fileset
 from genomix.io.genotype_format import GenotypeBlock, GenotypeSource, fileset_prefix, find_format
 from genomix.io.load_options import LoadOptions
 from genomix.io.load_steps import LoadSteps
+from genomix.io.pgen_writer import MOST_ALTS
 from genomix.io.plink import SUFFIXES
 from genomix.io.pvar_body import PvarBody
 from genomix.io.record_lines import RecordLines
@@ -116,7 +117,7 @@ def convert_genotypes(
     Raises
     ------
     FormatError: for a malformed input, a build that contradicts the contig lengths, a REF that contradicts the FASTA,
-        or nothing to write.
+        a record of more ALTs than a .pgen holds, or nothing to write.
     TruncatedInputError: for an input that was cut.
     """
     chosen = options or LoadOptions()
@@ -237,12 +238,27 @@ def _read(
         if reading.numbers is not None:
             kept = kept.select_samples(reading.numbers)
         if kept.n_records:
+            _check_allele_counts(kept, reading.where)
             classes = _classes(kept, reading.build)
             done = finish_block(kept, classes, sex, policies, calls, ids=ids, where=reading.where)
             finished.calls.append(done)
             finished.body.append(kept.fixed)
         if progress is not None:
             progress(opened.share_read(), steps.n_read)
+
+
+def _check_allele_counts(block: GenotypeBlock, where: str) -> None:
+    """Raise a :class:`FormatError` for a record that has more ALTs than a .pgen can hold."""
+    n_alts = block.allele_counts - 1
+    if int(n_alts.max()) <= MOST_ALTS:
+        return
+    row = int(np.argmax(n_alts > MOST_ALTS))
+    contig, position, alt = block.records.select("contig", "position", "alt").row(row)
+    raise FormatError(
+        f"a record has {alt.count(',') + 1:,} ALTs, a .pgen holds at most {MOST_ALTS}",
+        where=f"{where} record {int(block.numbers[row]) + 1} ({contig}:{position})",
+        hint="genomix variants convert with --multi-allelic split writes one record per ALT, drop leaves it out",
+    )
 
 
 def _classes(block: GenotypeBlock, build: str) -> npt.NDArray[np.int8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ X = "chrX 5000000 . A G . . . GT 1 0"
 ONE = "chr1 1 . A G . . . GT 1 0/1"
 PLAIN = "chr1 1 . A G . . . GT 0/1 1/1"
 
+MANY_ALTS = ",".join("A" + "".join(tail) for tail in list(itertools.product("ACGT", repeat=4))[:255])
+MANY = f"{PLAIN}\nchr1 7 . A {MANY_ALTS} . . . GT 0/255 254/3"
+
 CASES: dict[str, Case] = {
     "half-call": Case(HALF, {(1, "G"): [-9, -9]}, calls={"half-calls set missing": 2}),
     "half-call, `reference`": Case(HALF, {(1, "G"): [1, 0]}, half("reference")),
@@ -94,6 +98,11 @@ CASES: dict[str, Case] = {
     "eleven ALTs": Case(
         "chr1 1 . A C,G,T,AA,AC,AG,AT,ATT,ATTT,ATTTT,ATTTTT . . . GT 0/11 10/11",
         check=lambda s, _r: s.n_variants == 11 and s.read_calls([10]).tolist() == [[1, 1]],
+    ),
+    "more than 254 ALTs": Case(MANY, refusal=r"255 ALTs.*at most 254.*record 2 \(1:7\).*--multi-allelic split"),
+    "more than 254 ALTs, `--multi-allelic split`": Case(
+        MANY, options=LoadOptions(multi_allelic="split"),
+        check=lambda s, _r: s.n_variants == 256 and s.read_calls([255, 254, 3]).tolist() == [[1, 0], [0, 1], [0, 1]],
     ),
     "same position twice": Case("chr1 1 . A G . . . GT 0/1 0/0\nchr1 1 . A T . . . GT 0/0 0/1",
                                 {(1, "G"): [1, 0], (1, "T"): [0, 1]}),
@@ -156,7 +165,8 @@ def test_case(name: str, reader: str, tmp_path: Path) -> None:
     report = convert_genotypes(source, tmp_path / "o", options)
     store = open_store(tmp_path / "o")
     assert report.records_left_out == case.left_out
-    assert report.n_records_read == report.n_records_written + sum(report.records_left_out.values())
+    n_out = report.n_records_written + sum(report.records_left_out.values())
+    assert report.n_records_read + report.n_records_added == n_out
     assert sum(report.calls.values()) == report.n_records_written * report.n_samples
     for outcome, count in case.calls.items():
         assert report.calls[outcome] == count
@@ -166,6 +176,16 @@ def test_case(name: str, reader: str, tmp_path: Path) -> None:
     if case.copies:
         assert found == case.copies
     assert case.check(store, report)
+
+
+@pytest.mark.parametrize("reader", ["reference", "fast"])
+def test_254_alts_are_kept_whole(reader: str, tmp_path: Path) -> None:
+    alts = MANY_ALTS.rsplit(",", 1)[0]
+    source = write(Case(f"chr1 7 . A {alts} . . . GT 0/254 253/3"), tmp_path)
+    convert_genotypes(source, tmp_path / "o", LoadOptions(reader=reader))  # type: ignore[arg-type]
+    store = open_store(tmp_path / "o")
+    assert store.n_variants == 254
+    assert store.read_calls([253, 252, 2]).tolist() == [[1, 0], [0, 1], [0, 1]]
 
 
 def test_the_page_has_these_cases_and_no_others() -> None:
