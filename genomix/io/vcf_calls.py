@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from genomix.errors import Identifier
 from genomix.io.genotype_format import HAPLOID, MISSING, OVER_PLOIDY, AlleleArray, DosageField
+from genomix.io.vcf_phase_marks import first_marked, without_marks
 from genomix.io.vcf_text import CallPlan, LineError, TextRecord, plan_calls
 from genomix.provenance import scratch_errors
 
@@ -45,12 +46,15 @@ def open_htslib(path: Path) -> Any:
     return cyvcf2.VCF(str(path))
 
 
-def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_samples: int, folder: Path) -> Calls:
+def calls_of_text(
+    records: Sequence[TextRecord], numbers: Sequence[int], n_samples: int, folder: Path, *, leading_marks: bool
+) -> Calls:
     """Return the calls of text records; htslib reads them from a temporary file in ``folder``.
 
     Parameters
     ----------
     numbers: line number of each record, for errors.
+    leading_marks: whether a call may start with a phasing mark (:mod:`genomix.io.vcf_phase_marks`).
 
     Raises
     ------
@@ -61,7 +65,7 @@ def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_sampl
         return stack.calls()
     with scratch_errors(folder), tempfile.NamedTemporaryFile(suffix=".vcf", dir=folder, delete=False) as stream:
         stream.write(_header(n_samples, max(r.plan.n_keys for r in records)))
-        stream.writelines(_LINE % (r.plan.renamed, r.samples) for r in records)
+        stream.writelines(_LINE % (r.plan.renamed, _plain(r) if leading_marks else r.samples) for r in records)
     path = Path(stream.name)
     reader = open_htslib(path)
     try:
@@ -69,13 +73,31 @@ def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_sampl
             try:
                 record = next(reader)
             except Exception as error:  # cyvcf2 raises bare Exception, or StopIteration for an empty sample
-                raise LineError(number, CANNOT_PARSE, hint=CORRECT_IT) from error
+                raise _refused(text, number, leading_marks=leading_marks) from error
             _check_long_numbers(text, number)
             stack.add(record, text.n_alts, number, plan=text.plan, is_empty=partial(_is_empty, text))
     finally:
         reader.close()
         path.unlink()
     return stack.calls()
+
+
+def _plain(text: TextRecord) -> bytes:
+    """Return the samples' columns as htslib takes them."""
+    return without_marks(text.samples, text.plan.gt_place) if text.plan.has_gt else text.samples
+
+
+def _refused(text: TextRecord, number: int, *, leading_marks: bool) -> LineError:
+    """Return the error of a record that htslib cannot parse."""
+    sample = first_marked(text.samples, text.plan.gt_place) if text.plan.has_gt and not leading_marks else None
+    if sample is None:
+        return LineError(number, CANNOT_PARSE, hint=CORRECT_IT)
+    return LineError(
+        number,
+        "a call starts with a phasing mark, which VCF has from version 4.4 on",
+        hint="take the mark away, or state that version in the first line (##fileformat=VCFv4.4)",
+        identifiers=(Identifier("sample", f"in column {sample + 10}", sample + 1),),
+    )
 
 
 def _is_empty(text: TextRecord, key: str) -> bool:
@@ -106,7 +128,7 @@ def _check_long_numbers(text: TextRecord, number: int) -> None:
     """Refuse alleles of five digits and more, which htslib takes modulo 2**16."""
     if not text.plan.has_gt or not _FIVE_DIGITS.search(text.samples):
         return
-    place = text.plan.renamed.split(b":").index(b"GT")
+    place = text.plan.gt_place
     for j, sample in enumerate(text.samples.split(b"\t")):
         call = sample.split(b":")[place : place + 1]
         if call and any(int(digits) > 32766 for digits in re.findall(rb"\d+", call[0])):

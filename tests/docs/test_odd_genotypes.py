@@ -136,6 +136,15 @@ CASES: dict[str, Case] = {
     "build that contradicts the contig lengths": Case(PLAIN, options=LoadOptions(build="GRCh37"),
                                                       refusal="GRCh37.*GRCh38"),
     "position beyond its contig": Case("chr1 248956423 . A G . . . GT 0/1 0/1", refusal="beyond its end in GRCh38"),
+    "phasing mark before the first allele": Case(
+        "chr1 1 . A G . . . GT:DP |0|1:3 |1|0:4\nchr1 2 . A G . . . GT /0/1 |1|1\nchr1 3 . A G . . . GT /1|0 |1/0\n"
+        "chrX 5000000 . A G . . . GT /1 |0",
+        {(1, "G"): [1, 1], (2, "G"): [1, 2], (3, "G"): [1, 1], (5000000, "G"): [2, 0]},
+        change=lambda t: t.replace(b"VCFv4.3", b"VCFv4.5", 1), calls={"haploid calls doubled": 2},
+    ),
+    "phasing mark before the first allele, VCF 4.3 and older": Case(
+        "chr1 1 . A G . . . GT 0|1 |0|1", refusal=r"phasing mark.*from version 4.4 on.*sample no. 2.*:8"
+    ),
     "phased calls": Case("chr1 1 . A G . . . GT 0|1 1|0", {(1, "G"): [1, 1]}),
 }  # fmt: skip
 

@@ -61,6 +61,64 @@ def test_normal_form(tmp_path: Path, reader: str) -> None:
     assert block.records.row(0) == ("chr1", 1, ".", "A", "G", "9.50", ".", ".")
 
 
+@pytest.mark.parametrize("version", ["4.4", "4.5", "4.10"])
+@BOTH
+def test_a_mark_before_the_first_allele(tmp_path: Path, reader: str, version: str) -> None:
+    """Alleles and phase by section 1.6.2 of VCF 4.4: the first mark is the first allele's."""
+    path = vcf(tmp_path / "a.vcf", "\n".join((
+        record(1, "/0/1 |0|1 |1|0 /1/0"), record(2, "/0|1 |1/0 0|1 /1|0"), record(3, "/1 |0 /. |."),
+        record(4, "|.|. /./. |.|1 /.|1"), record(5, "3:|2|1 3:/2|1 . 4:|1|1", alt="G,T", keys="DP:GT"),
+        record(6, "|0|0|1 /0/1/1 |0|2:/ /2/2:|", alt="G,T", keys="GT:XX"),
+    )))  # fmt: skip
+    path.write_text(path.read_text().replace("VCFv4.3", f"VCFv{version}", 1))
+    block = read_all(path, reader=reader)
+    assert block is not None
+    assert block.alleles.tolist() == [
+        [[0, 1], [0, 1], [1, 0], [0, 1]],
+        [[0, 1], [0, 1], [0, 1], [0, 1]],
+        [[1, -2], [0, -2], [-1, -2], [-1, -2]],
+        [[-1, -1], [-1, -1], [-1, 1], [-1, 1]],
+        [[2, 1], [1, 2], [-1, -2], [1, 1]],
+        [[-3, -3], [-3, -3], [0, 2], [2, 2]],
+    ]
+    assert block.phased.tolist() == [
+        [False, True, True, False], [False, False, True, False], [False] * 4, [False, False, True, False],
+        [True, False, False, False], [False, False, True, False],
+    ]  # fmt: skip
+
+
+def test_marks_before_first_alleles_are_read_by_kernels(tmp_path: Path) -> None:
+    path = vcf(tmp_path / "a.vcf", "\n".join((record(1, "/0/1 |0|1 |1|0 /1/0"), record(2, "/1 |. /0|1 1"))))
+    path.write_text(path.read_text().replace("VCFv4.3", "VCFv4.4", 1))
+    with VcfSource(path, OpenOptions(reader="fast")) as source:
+        list(source.blocks())
+        assert source.n_handed == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "calls", "message"),
+    [
+        ("4.3", "0/1 0/1 |0|1 /1", "starts with a phasing mark, which VCF has from version 4.4 on (sample no. 3)"),
+        ("4.3", "0/1 0/x |0|1 0/1", "starts with a phasing mark, which VCF has from version 4.4 on (sample no. 3)"),
+        ("4.3", "0/1 0/x 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 //1 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 |/1 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 / 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 /1/ 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 /0/2 0|1 0/1", "names an allele"),
+        ("4.4", "0/1 /0/70000 0|1 0/1", "names an allele"),
+    ],
+)
+@BOTH
+def test_marks_that_no_call_has(tmp_path: Path, reader: str, version: str, calls: str, message: str) -> None:
+    path = vcf(tmp_path / "a.vcf", f"{record(1, '0/1 0/1 0/1 0/1')}\n{record(2, calls)}")
+    path.write_text(path.read_text().replace("VCFv4.3", f"VCFv{version}", 1))
+    with pytest.raises(FormatError) as caught:
+        read_all(path, reader=reader)
+    assert message in str(caught.value)
+    assert f"a.vcf:{FIRST_RECORD + 1}" in str(caught.value)
+
+
 def test_compact_codes(tmp_path: Path) -> None:
     path = vcf(tmp_path / "a.vcf", "\n".join((
         record(1, "0/0 0/1 1/1 ./."), record(2, "0|0 0|1 1|0 .|."), record(3, "0|1 0/1 1|1 .|."),
