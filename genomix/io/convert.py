@@ -2,7 +2,8 @@
 
 What the fileset cannot hold, and what becomes of it: a haploid call is doubled where one copy is legitimate (X outside
 the pseudo-autosomal regions, Y, MT); half-calls and calls of higher ploidy become missing unless a policy says
-otherwise; records whose ALT alleles have no sequence are left out. QUAL, FILTER and the chosen INFO keys travel in the
+otherwise; records whose ALT alleles have no sequence are left out; dosages of records with several ALTs are kept only
+where such records are split. QUAL, FILTER and the chosen INFO keys travel in the
 .pvar; FORMAT fields but GT, DS and GP do not.
 
 The input is read once, block by block; finished calls wait in a :class:`~genomix.io.spool.Spool`, because a .pgen's
@@ -28,7 +29,7 @@ from genomix.io.contigs import UNKNOWN_BUILD, ploidy_classes, reconcile_build
 from genomix.io.fileset_writer import FinishedRecords, write_fileset
 from genomix.io.genotype_format import GenotypeBlock, GenotypeSource, fileset_prefix, find_format
 from genomix.io.load_options import LoadOptions
-from genomix.io.load_steps import LoadSteps
+from genomix.io.load_steps import LOST_DOSAGES, LoadSteps
 from genomix.io.pgen_writer import MOST_ALTS
 from genomix.io.plink import SUFFIXES
 from genomix.io.pvar_body import PvarBody
@@ -80,6 +81,20 @@ class ConversionReport:
     policies: dict[str, str]
     sorted: bool
     rejected: pl.DataFrame = field(repr=False, compare=False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should not go unread, as sentences."""
+        n_lost = sum(self.records_noted.get(note, 0) for note in LOST_DOSAGES)
+        if not n_lost:
+            return ()
+        why = (
+            "a .pgen holds dosages of records with one ALT only; splitting keeps them (--multi-allelic split, in a study "
+            'multi_allelic = "split")'
+        )
+        if self.policies["multi_allelic"] == "split":
+            why = "DS needs one value for each ALT, GP one for each genotype"
+        return (f"DS or GP of {n_lost:,} records with several ALTs could not be kept: {why}",)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values, without the list of rejected records."""

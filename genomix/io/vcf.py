@@ -160,7 +160,7 @@ class VcfSource:
         options = self._options
         reader = PieceReader(
             self.n_samples, options.dosage_field, options.info_keys, Path(self._folder.name), with_calls,
-            leading_marks=self._leading_marks,
+            split_dosages=options.split_dosages, leading_marks=self._leading_marks,
         )  # fmt: skip
         parse = reader.reference
         if self.is_fast:

@@ -17,7 +17,7 @@ import polars as pl
 
 from genomix.io.genotype_format import MISSING, RECORDS_SCHEMA, DosageField, GenotypeBlock
 from genomix.io.record_lines import FILTER, INFO, QUAL, RecordLines
-from genomix.io.vcf_calls import Calls, calls_of_text
+from genomix.io.vcf_calls import Calls, calls_of_text, several_alts_placed
 from genomix.io.vcf_pieces import Piece
 from genomix.io.vcf_text import ALL_INFO, LineError, TextRecord, read_lines
 
@@ -49,6 +49,7 @@ class PieceReader:
     ----------
     folder: where temporary files may lie.
     with_calls: False reads fixed columns only.
+    split_dosages: see :class:`~genomix.io.genotype_format.OpenOptions`.
     leading_marks: whether a call may start with a phasing mark, as the file's version says.
     """
 
@@ -57,6 +58,7 @@ class PieceReader:
     info_keys: tuple[str, ...]
     folder: Path
     with_calls: bool = True
+    split_dosages: bool = False
     leading_marks: bool = False
     _kernels: Any = field(default=None, repr=False)
     _record_kernels: Any = field(default=None, repr=False)
@@ -78,9 +80,7 @@ class PieceReader:
 
     def reference(self, piece: Piece) -> ParsedPiece:
         """Parse a piece by Python and htslib."""
-        records, n_lines, empty = read_lines(
-            piece.text(), self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys
-        )
+        records, n_lines, empty = self._read(piece.text())
         frame = pl.DataFrame([r.fixed for r in records], schema=RECORDS_SCHEMA, orient="row")
         n = len(records)
         calls = self._calls(records, range(n)) if self.with_calls else _no_calls(n)
@@ -88,6 +88,13 @@ class PieceReader:
         compact = np.empty((0, calls.phased.shape[1]), dtype=np.int8)
         block = GenotypeBlock(np.arange(n, dtype=np.int64), frame, none, compact, *calls)
         return ParsedPiece(block, n_lines, empty, n)
+
+    def _read(self, text: bytes) -> tuple[list[TextRecord], int, int | None]:
+        """Read whole lines by Python."""
+        return read_lines(
+            text, self.n_samples, dosage_field=self.dosage_field, split_dosages=self.split_dosages,
+            info_keys=self.info_keys,
+        )  # fmt: skip
 
     def _calls(self, records: Sequence[TextRecord], numbers: Sequence[int]) -> Calls:
         """Return the calls of records as htslib reads them."""
@@ -144,7 +151,7 @@ class PieceReader:
             return Calls(alleles, phased, without, None), 0
         lines = np.flatnonzero(status == k.HANDED)
         text = b"".join(piece.buffer[f[0] : f[10]].tobytes() + b"\n" for f in fields[lines])
-        records, _, _ = read_lines(text, self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys)
+        records, _, _ = self._read(text)
         calls = self._calls(records, lines.tolist())
         rows = np.cumsum(status != k.COMPACT)[lines] - 1
         alleles[rows], phased[rows], without[rows] = calls.alleles, calls.phased, calls.without_calls
@@ -152,7 +159,7 @@ class PieceReader:
         if calls.dosages is not None:
             dosages = np.full((n, self.n_samples), np.nan, dtype=np.float32)
             dosages[rows] = calls.dosages
-        return Calls(alleles, phased, without, dosages), n_handed
+        return Calls(alleles, phased, without, dosages, *several_alts_placed(calls, rows, n)), n_handed
 
     def _lines(
         self, buffer: npt.NDArray[np.uint8], fields: Any, positions: npt.NDArray[np.int64], n_alts: Any, not_ascii: bool

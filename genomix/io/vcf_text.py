@@ -139,13 +139,15 @@ class CallPlan(NamedTuple):
     """What is read of a record's samples, and its FORMAT with every other key renamed.
 
     A renamed key is text of any kind to htslib, so that fields nobody reads cannot stop a record. ``gt_place`` is the
-    place of GT in FORMAT, -1 where it is not there.
+    place of GT in FORMAT, -1 where it is not there. ``unread`` is the place of the dosages of a record with several
+    ALTs that were to be taken but are not read, else -1.
     """
 
     gt_place: int
     dosage: str
     n_keys: int
     renamed: bytes
+    unread: int = -1
 
     @property
     def has_gt(self) -> bool:
@@ -163,7 +165,7 @@ class TextRecord(NamedTuple):
 
 
 def read_lines(
-    text: bytes, n_samples: int, *, dosage_field: DosageField, info_keys: tuple[str, ...]
+    text: bytes, n_samples: int, *, dosage_field: DosageField, split_dosages: bool, info_keys: tuple[str, ...]
 ) -> tuple[list[TextRecord], int, int | None]:
     """Return the records of whole lines, the number of lines, and the number of an empty line after the records.
 
@@ -183,7 +185,7 @@ def read_lines(
             continue
         if empty is not None:
             raise LineError(empty, EMPTY_LINE, hint=REMOVE_IT)
-        records.append(_record(line, number, n_samples, dosage_field, info_keys))
+        records.append(_record(line, number, n_samples, (dosage_field, split_dosages), info_keys))
     return records, len(lines), empty
 
 
@@ -191,7 +193,7 @@ EMPTY_LINE, REMOVE_IT = "there is an empty line", "remove it"
 
 
 def _record(
-    line: bytes, number: int, n_samples: int, dosage_field: DosageField, info_keys: tuple[str, ...]
+    line: bytes, number: int, n_samples: int, dosages: tuple[DosageField, bool], info_keys: tuple[str, ...]
 ) -> TextRecord:
     tabs = line.count(b"\t")
     if tabs != 8 + n_samples:
@@ -217,7 +219,7 @@ def _record(
     fixed = (name, int(position), rs, reference, alts, qual, passed, select_info(about, info_keys))
     n_alts = 0 if alt == b"." else alt.count(b",") + 1
     try:
-        plan = plan_calls(keys, n_alts, dosage_field)
+        plan = plan_calls(keys, n_alts, *dosages)
     except ValueError as error:
         raise LineError(number, str(error), hint="each key may stand there once") from error
     return TextRecord(fixed, n_alts, plan, samples)
@@ -235,8 +237,8 @@ def select_info(info: str, keys: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField) -> CallPlan:
-    """Return what is read of a record with this FORMAT.
+def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField, split_dosages: bool) -> CallPlan:
+    """Return what is read of a record with this FORMAT; ``split_dosages`` also reads dosages of several ALTs.
 
     Raises
     ------
@@ -245,14 +247,17 @@ def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField) -> CallPlan:
     names = keys.split(b":")
     has_gt = b"GT" in names
     dosage = ""
-    if n_alts == 1:
+    if n_alts:
         if dosage_field in ("DS", "GP") and dosage_field.encode() in names:
             dosage = dosage_field
         elif dosage_field in ("auto", "GP") and not has_gt and b"DS" in names:
             dosage = "DS"
+    unread = -1
+    if dosage and n_alts > 1 and not split_dosages:
+        unread, dosage = names.index(dosage.encode()), ""
     read = [b"GT", dosage.encode()] if dosage else [b"GT"]
     for name in read:
         if names.count(name) > 1:
             raise ValueError(f"FORMAT names {name.decode()} twice")
     renamed = b":".join(name if name in read else b"F%d" % i for i, name in enumerate(names))
-    return CallPlan(names.index(b"GT") if has_gt else -1, dosage, len(names), renamed)
+    return CallPlan(names.index(b"GT") if has_gt else -1, dosage, len(names), renamed, unread)

@@ -14,6 +14,7 @@ import pytest
 from genomix.errors import GenomixError
 from genomix.io.convert import ConversionReport, convert_genotypes
 from genomix.io.load_options import LoadOptions
+from genomix.io.load_steps import LOST_DOSAGES
 from genomix.io.plink import GenotypeStore, open_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "odd-genotypes.md"
@@ -44,6 +45,10 @@ class Case:
 
 def half(policy: str) -> LoadOptions:
     return LoadOptions(half_call=policy)  # type: ignore[arg-type]
+
+
+def dosages(store: GenotypeStore) -> list[list[float]]:
+    return [[round(float(value), 3) for value in row] for row in store.read_dosages()]
 
 
 HALF = "chr1 1 . A G . . . GT ./1 0/."
@@ -92,7 +97,36 @@ CASES: dict[str, Case] = {
                                      check=lambda s, _r: abs(float(s.read_dosages()[0, 1]) - 1.8) < 1e-4),
     "DS of several ALTs without GT": Case("chr1 1 . A G,T . . . DS 0.1,0.2 1,0",
                                           {(1, "G"): [-9, -9], (1, "T"): [-9, -9]},
-                                          calls={"missing in a record without GT": 2}),
+                                          calls={"missing in a record without GT": 2}, noted={LOST_DOSAGES[1]: 1}),
+    "DS of several ALTs without GT, `--multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . DS 0.1,0.25 1,0", {(1, "G"): [0, 1], (1, "T"): [-9, 0]},
+        LoadOptions(multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, _r: dosages(s) == [[0.1, 1], [0.25, 0]],
+    ),
+    "GT and DS of several ALTs, `--dosage DS`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, 1]},
+        LoadOptions(dosage_field="DS"), calls={"diploid calls kept": 2}, noted={LOST_DOSAGES[0]: 1},
+        check=lambda _s, r: "DS or GP of 1 records" in r.warnings[0] and "--multi-allelic split" in r.warnings[0],
+    ),
+    "GT and DS of several ALTs, `--dosage DS --multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, -9]},
+        LoadOptions(dosage_field="DS", multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, r: dosages(s) == [[0.9, 1], [0.1, 0.7]] and not r.warnings,
+    ),
+    "GP of several ALTs, `--dosage GP`": Case(
+        "chr1 1 . A G,T . . . GP 0,1,0,0,0,0 0,0,0,0,0,1", {(1, "G"): [-9, -9], (1, "T"): [-9, -9]},
+        LoadOptions(dosage_field="GP"), calls={"missing in a record without GT": 2}, noted={LOST_DOSAGES[1]: 1},
+    ),
+    "GP of several ALTs, `--dosage GP --multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GP 0.1,0.2,0.1,0.3,0.2,0.1 0,0,0,0,1,0", {(1, "G"): [-9, 1], (1, "T"): [-9, 1]},
+        LoadOptions(dosage_field="GP", multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, _r: dosages(s) == [[0.6, 1], [0.7, 1]],
+    ),
+    "another number of DS than ALTs, `--multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9 1/2:1", {(1, "G"): [1, 1], (1, "T"): [0, 1]},
+        LoadOptions(dosage_field="DS", multi_allelic="split"), noted={LOST_DOSAGES[0]: 1},
+        check=lambda _s, r: "one value for each ALT" in r.warnings[0],
+    ),
     "neither GT nor DS": Case("chr1 1 . A G . . . DP 3 4", {(1, "G"): [-9, -9]},
                               calls={"missing in a record without GT": 2}),
     "eleven ALTs": Case(

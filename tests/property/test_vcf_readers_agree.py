@@ -22,8 +22,8 @@ FORMATS = ("GT", "GT", "GT:DP:GQ", "GT:DS:GP", "DP:GT", "DS", "DS:GP", "DP", "GT
 VALUES = {
     "DP": ("1", "32", ".", "12345678", ""),
     "GQ": ("99", ".", "7"),
-    "DS": ("0.02", "1", ".", "2", "1.5e-1", "0,1"),
-    "GP": ("0.1,0.2,0.7", ".", "1,0,0", "0.5,0.5"),
+    "DS": ("0.02", "1", ".", "2", "1.5e-1", "0,1", "0.5,1.25", "1,.", ".,."),
+    "GP": ("0.1,0.2,0.7", ".", "1,0,0", "0.5,0.5", "0,0,0", "0.1,0.1,0.2,0.1,0.2,0.3"),
     "XX": ("text with spaces", "é", "a|b/c", ""),
 }
 
@@ -114,7 +114,10 @@ def test_both_readers_agree(text: bytes, dosage: str, kind: str, data: st.DataOb
         packed = {"plain": text, "gzip": gzip.compress(text), "bgzf": b"".join(bgzf_members(text, 200))}[kind]
         path.write_bytes(packed)
         keys = data.draw(st.sampled_from((("R2", "DR2", "IMP"), ("*",), ())))
-        options = {"dosage_field": dosage, "info_keys": keys, "block_size": data.draw(st.sampled_from((None, 1, 2)))}
+        options = {
+            "dosage_field": dosage, "split_dosages": data.draw(st.booleans()), "info_keys": keys,
+            "block_size": data.draw(st.sampled_from((None, 1, 2))),
+        }  # fmt: skip
         reference = outcome(path, reader="reference", **options)
         assert_same(outcome(path, reader="fast", **options), reference)
         assert_same(outcome(path, reader="fast", threads=3, **options), reference)

@@ -273,7 +273,11 @@ def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool)
         say(f"{report.format}, build {report.build} ({report.build_from})", quiet=quiet)
         for part, reason, count in report.to_frame().iter_rows():
             say(f"{part}: {reason}: {count:,}", quiet=quiet)
+    for text in report.warnings:
+        say(f"warning: {text}")
     n_left_out = sum(report.records_left_out.values())
+    if strict and report.warnings:
+        raise StrictError(f"{len(report.warnings)} warning(s) under --strict", hint="mend them, or leave out --strict")
     if strict and n_left_out:
         raise StrictError(
             f"{n_left_out:,} records were left out, under --strict",
