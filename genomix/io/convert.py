@@ -89,12 +89,12 @@ class ConversionReport:
         if not n_lost:
             return ()
         why = (
-            "a .pgen holds dosages of records with one ALT only; splitting keeps them (--multi-allelic split, in a study "
-            'multi_allelic = "split")'
+            "a .pgen holds dosages of records with one ALT only; splitting keeps them (--multi-allelic split, "
+            'in a study multi_allelic = "split")'
         )
         if self.policies["multi_allelic"] == "split":
             why = "DS needs one value for each ALT, GP one for each genotype"
-        return (f"DS or GP of {n_lost:,} records with several ALTs could not be kept: {why}",)
+        return (f"DS or GP of {n_lost:,} record(s) with several ALTs could not be kept: {why}",)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values, without the list of rejected records."""

@@ -53,8 +53,8 @@ HET_PHASED, HET_PHASED_REVERSED = 3, 4
 
 DosageField = Literal["auto", "GT", "DS", "GP"]
 """Where numbers come from: ``auto`` takes GT, and DS in records without GT; ``DS`` and ``GP`` win over GT where a
-record has them (GP as P(het) + 2 P(hom ALT)); ``GT`` leaves dosages alone. Records of several ALTs have dosages only where
-they are to be split (``OpenOptions.split_dosages``)."""
+record has them (GP as P(het) + 2 P(hom ALT)); ``GT`` leaves dosages alone. Records of several ALTs have dosages
+only where they are to be split (``OpenOptions.split_dosages``)."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Splitting follows ``bcftools norm -m -any``: each ALT becomes a record with the same position, identifier and REF; in
 its calls the other ALTs become REF, while missing alleles, ploidy and phase stay, and it has the dosages of its own
-ALT. ``*`` and symbolic ALTs get their own
-record too. Positions and alleles are not shortened; :func:`~genomix.io.normalise.left_align` does that.
+ALT. ``*`` and symbolic ALTs get their own record too. Positions and alleles are not shortened;
+:func:`~genomix.io.normalise.left_align` does that.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def test_dosages_of_several_alts_that_are_not_kept_are_counted_and_told(
     command += ["--reader", reader]
     assert main(command) == 0
     err = capsys.readouterr().err
-    assert "warning: DS or GP of 2 records with several ALTs could not be kept" in err
+    assert "warning: DS or GP of 2 record(s) with several ALTs could not be kept" in err
     assert "--multi-allelic split" in err
     report = json.loads((tmp_path / "x.conversion.json").read_text())
     notes = {k: v for k, v in report["records_noted"].items() if "DS or GP" in k}

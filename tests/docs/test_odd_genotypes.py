@@ -106,7 +106,7 @@ CASES: dict[str, Case] = {
     "GT and DS of several ALTs, `--dosage DS`": Case(
         "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, 1]},
         LoadOptions(dosage_field="DS"), calls={"diploid calls kept": 2}, noted={LOST_DOSAGES[0]: 1},
-        check=lambda _s, r: "DS or GP of 1 records" in r.warnings[0] and "--multi-allelic split" in r.warnings[0],
+        check=lambda _s, r: "DS or GP of 1 record(s)" in r.warnings[0] and "--multi-allelic split" in r.warnings[0],
     ),
     "GT and DS of several ALTs, `--dosage DS --multi-allelic split`": Case(
         "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, -9]},
