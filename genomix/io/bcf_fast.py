@@ -34,7 +34,15 @@ from genomix.io.genotype_format import (
     OpenOptions,
     default_block_size,
 )
-from genomix.io.vcf_calls import CANNOT_PARSE, CORRECT_IT, Calls, calls_of_htslib, normalised, open_htslib
+from genomix.io.vcf_calls import (
+    CANNOT_PARSE,
+    CORRECT_IT,
+    Calls,
+    calls_of_htslib,
+    normalised,
+    open_htslib,
+    several_alts_placed,
+)
 from genomix.io.vcf_text import ALL_INFO, LineError
 from genomix.provenance import scratch_errors
 
@@ -233,13 +241,15 @@ class _Block:
         odd |= np.array([i in self._handed for i in rows.tolist()], dtype=np.bool_)
         alleles, phased = normalised(raw)
         without, dosages = np.zeros(len(rows), dtype=np.bool_), None
+        alt_dosages, lost = None, None
         if odd.any():
             found = self._by_htslib(rows[odd], words, n_alts)
             alleles[odd], phased[odd], without[odd] = found.alleles, found.phased, found.without_calls
             if found.dosages is not None:
                 dosages = np.full(phased.shape, np.nan, dtype=np.float32)
                 dosages[odd] = found.dosages
-        return Calls(alleles, phased, without, dosages)
+            alt_dosages, lost = several_alts_placed(found, np.flatnonzero(odd), len(rows))
+        return Calls(alleles, phased, without, dosages, alt_dosages, lost)
 
     def _by_htslib(self, rows: npt.NDArray[np.int64], words: Any, n_alts: Any) -> Calls:
         with (
@@ -253,7 +263,7 @@ class _Block:
         path = Path(stream.name)
         try:
             reader = open_htslib(path)
-            return calls_of_htslib(reader, rows.tolist(), self._n_samples, self._options.dosage_field)
+            return calls_of_htslib(reader, rows.tolist(), self._n_samples, self._options)
         finally:
             path.unlink()
 

@@ -7,7 +7,6 @@ end-of-file block. So nothing is inflated twice, except to name the cause after 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from genomix.io.genotype_format import (
     default_block_size,
 )
 from genomix.io.regions import Regions
-from genomix.io.vcf_calls import CANNOT_PARSE, CORRECT_IT, CallStack, is_empty_in_bcf, open_htslib
+from genomix.io.vcf_calls import CANNOT_PARSE, CORRECT_IT, CallStack, SaidInBcf, open_htslib
 from genomix.io.vcf_text import ALL_INFO, LineError, plan_calls, select_info
 
 _FAR = 2**31 - 2
@@ -42,8 +41,9 @@ def bcf_blocks(
     for record in _records(path, shown, options):
         alts = record.ALT
         try:
-            plan = plan_calls(":".join(record.FORMAT).encode(), len(alts), options.dosage_field)
-            stack.add(record, len(alts), done + stack.n, plan=plan, is_empty=partial(is_empty_in_bcf, record))
+            layout = ":".join(record.FORMAT).encode()
+            plan = plan_calls(layout, len(alts), options.dosage_field, options.split_dosages)
+            stack.add(record, len(alts), done + stack.n, plan=plan, said=SaidInBcf(record))
         except LineError as error:
             where = f"{shown} record {error.line + 1}"
             raise FormatError(error.what, where=where, hint=error.hint, identifiers=error.identifiers) from error

@@ -2,7 +2,8 @@
 
 What the fileset cannot hold, and what becomes of it: a haploid call is doubled where one copy is legitimate (X outside
 the pseudo-autosomal regions, Y, MT); half-calls and calls of higher ploidy become missing unless a policy says
-otherwise; records whose ALT alleles have no sequence are left out. QUAL, FILTER and the chosen INFO keys travel in the
+otherwise; records whose ALT alleles have no sequence are left out; dosages of records with several ALTs are kept only
+where such records are split. QUAL, FILTER and the chosen INFO keys travel in the
 .pvar; FORMAT fields but GT, DS and GP do not.
 
 The input is read once, block by block; finished calls wait in a :class:`~genomix.io.spool.Spool`, because a .pgen's
@@ -28,7 +29,8 @@ from genomix.io.contigs import UNKNOWN_BUILD, ploidy_classes, reconcile_build
 from genomix.io.fileset_writer import FinishedRecords, write_fileset
 from genomix.io.genotype_format import GenotypeBlock, GenotypeSource, fileset_prefix, find_format
 from genomix.io.load_options import LoadOptions
-from genomix.io.load_steps import OUTSIDE_REGIONS, LoadSteps
+from genomix.io.load_steps import LOST_DOSAGES, OUTSIDE_REGIONS, LoadSteps
+from genomix.io.pgen_writer import MOST_ALTS
 from genomix.io.plink import SUFFIXES
 from genomix.io.pvar_body import PvarBody
 from genomix.io.record_lines import RecordLines
@@ -83,6 +85,20 @@ class ConversionReport:
     sorted: bool
     rejected: pl.DataFrame = field(repr=False, compare=False)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should not go unread, as sentences."""
+        n_lost = sum(self.records_noted.get(note, 0) for note in LOST_DOSAGES)
+        if not n_lost:
+            return ()
+        why = (
+            "a .pgen holds dosages of records with one ALT only; splitting keeps them (--multi-allelic split, "
+            'in a study multi_allelic = "split")'
+        )
+        if self.policies["multi_allelic"] == "split":
+            why = "DS needs one value for each ALT, GP one for each genotype"
+        return (f"DS or GP of {n_lost:,} record(s) with several ALTs could not be kept: {why}",)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values, without the list of rejected records."""
         values = asdict(self)
@@ -119,7 +135,7 @@ def convert_genotypes(
     Raises
     ------
     FormatError: for a malformed input, a build that contradicts the contig lengths, a REF that contradicts the FASTA,
-        or nothing to write.
+        a record of more ALTs than a .pgen holds, or nothing to write.
     ConfigError: for options that do not fit the input, a region that is neither a range nor a contig included.
     TruncatedInputError: for an input that was cut.
     """
@@ -245,12 +261,27 @@ def _read(
         if reading.numbers is not None:
             kept = kept.select_samples(reading.numbers)
         if kept.n_records:
+            _check_allele_counts(kept, reading.where)
             classes = _classes(kept, reading.build)
             done = finish_block(kept, classes, sex, policies, calls, ids=ids, where=reading.where)
             finished.calls.append(done)
             finished.body.append(kept.fixed)
         if progress is not None:
             progress(opened.share_read(), steps.n_read)
+
+
+def _check_allele_counts(block: GenotypeBlock, where: str) -> None:
+    """Raise a :class:`FormatError` for a record that has more ALTs than a .pgen can hold."""
+    n_alts = block.allele_counts - 1
+    if int(n_alts.max()) <= MOST_ALTS:
+        return
+    row = int(np.argmax(n_alts > MOST_ALTS))
+    contig, position, alt = block.records.select("contig", "position", "alt").row(row)
+    raise FormatError(
+        f"a record has {alt.count(',') + 1:,} ALTs, a .pgen holds at most {MOST_ALTS}",
+        where=f"{where} record {int(block.numbers[row]) + 1} ({contig}:{position})",
+        hint="genomix variants convert with --multi-allelic split writes one record per ALT, drop leaves it out",
+    )
 
 
 def _classes(block: GenotypeBlock, build: str) -> npt.NDArray[np.int8]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import FormatError, Identifier, InputNotFoundError
+from genomix.io.alt_dosages import AltDosages
 from genomix.io.record_lines import RecordLines
 from genomix.io.regions import Regions
 from genomix.registry import members
@@ -52,7 +53,8 @@ HET_PHASED, HET_PHASED_REVERSED = 3, 4
 
 DosageField = Literal["auto", "GT", "DS", "GP"]
 """Where numbers come from: ``auto`` takes GT, and DS in records without GT; ``DS`` and ``GP`` win over GT where a
-record has them (GP as P(het) + 2 P(hom ALT)); ``GT`` leaves dosages alone."""
+record has them (GP as P(het) + 2 P(hom ALT)); ``GT`` leaves dosages alone. Records of several ALTs have dosages
+only where they are to be split (``OpenOptions.split_dosages``)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class OpenOptions:
     Parameters
     ----------
     dosage_field: see :data:`DosageField`.
+    split_dosages: read the dosages of records with several ALTs, ALT by ALT, for :mod:`genomix.io.multiallelic`.
     info_keys: INFO keys that ``records`` carries in ``info`` (``("*",)``: all of them).
     regions: records outside may be left out by a format that has an index; the caller selects again.
     threads: threads that may inflate and parse.
@@ -73,6 +76,7 @@ class OpenOptions:
     """
 
     dosage_field: DosageField = "auto"
+    split_dosages: bool = False
     info_keys: tuple[str, ...] = IMPUTATION_QUALITY_KEYS
     regions: Regions | None = None
     threads: int = 1
@@ -99,6 +103,9 @@ class GenotypeBlock:
     phased: bool (n_general, n_samples), True where the order of the two alleles means something.
     without_calls: bool (n_general,), records that carry no hard calls at all.
     dosages: float32 (n_general, n_samples) ALT dosages, NaN where there is none; None when no record has any.
+    alt_dosages: dosages of records with several ALTs, where they were asked for (``OpenOptions.split_dosages``).
+    lost_dosages: bool (n_general,), records with several ALTs that have dosages which were to be taken, and which
+        ``alt_dosages`` does not hold; None when there is none.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -109,6 +116,8 @@ class GenotypeBlock:
     phased: npt.NDArray[np.bool_]
     without_calls: npt.NDArray[np.bool_]
     dosages: npt.NDArray[np.float32] | None = None
+    alt_dosages: AltDosages | None = None
+    lost_dosages: npt.NDArray[np.bool_] | None = None
 
     @property
     def n_records(self) -> int:
@@ -141,6 +150,8 @@ class GenotypeBlock:
             self.phased[general],
             self.without_calls[general],
             None if self.dosages is None else self.dosages[general],
+            None if self.alt_dosages is None else self.alt_dosages.select(general),
+            None if self.lost_dosages is None else self.lost_dosages[general],
         )
 
     def select_samples(self, samples: npt.NDArray[np.int64]) -> GenotypeBlock:
@@ -151,6 +162,7 @@ class GenotypeBlock:
             alleles=np.ascontiguousarray(self.alleles[:, samples]),
             phased=np.ascontiguousarray(self.phased[:, samples]),
             dosages=None if self.dosages is None else np.ascontiguousarray(self.dosages[:, samples]),
+            alt_dosages=None if self.alt_dosages is None else self.alt_dosages.select_samples(samples),
         )
 
     def general(self) -> GenotypeBlock:
@@ -170,10 +182,16 @@ class GenotypeBlock:
         if self.dosages is not None:
             dosages = np.full((n, m), np.nan, dtype=np.float32)
             dosages[~self.is_compact] = self.dosages
+        alt_dosages = None if self.alt_dosages is None else self.alt_dosages.placed(np.flatnonzero(~self.is_compact))
+        lost = None
+        if self.lost_dosages is not None:
+            lost = np.zeros(n, dtype=np.bool_)
+            lost[~self.is_compact] = self.lost_dosages
         none = np.zeros(n, dtype=np.bool_)
         return GenotypeBlock(
-            self.numbers, self.fixed, none, np.empty((0, m), dtype=np.int8), alleles, phased, without, dosages
-        )
+            self.numbers, self.fixed, none, np.empty((0, m), dtype=np.int8), alleles, phased, without, dosages,
+            alt_dosages, lost,
+        )  # fmt: skip
 
 
 def general_block(

@@ -34,7 +34,8 @@ class LoadOptions:
     regions: records that overlap none are left out.
     samples: samples to load, in this order; None for all.
     keep_filter: FILTER values that a record may have (``PASS`` also stands for ``.``); None for any.
-    multi_allelic: keep records with several ALTs whole, split them into one record per ALT, or drop them.
+    multi_allelic: keep records with several ALTs whole (a .pgen holds no dosages of these), split them into one record
+        per ALT, or drop them.
     fasta: reference sequence: REF is checked against it.
     ref_mismatch: refuse a file whose REF contradicts the FASTA, or drop such records.
     left_align: move insertions and deletions to their leftmost place and shortest form (needs ``fasta``).
@@ -79,6 +80,7 @@ class LoadOptions:
         """Return what concerns the opening of a file."""
         return OpenOptions(
             dosage_field=self.dosage_field,
+            split_dosages=self.multi_allelic == "split",
             info_keys=self.info_keys,
             regions=self.regions,
             threads=self.threads,

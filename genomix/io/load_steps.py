@@ -44,6 +44,10 @@ OFF_REFERENCE = "contig or position is not in the FASTA"
 OUTSIDE_REGIONS = "outside the regions"
 FILTERED = "FILTER is not one to keep"
 SEVERAL_ALTS = "several ALTs"
+LOST_DOSAGES = (
+    "several ALTs: DS or GP not kept, hard calls of GT are",
+    "several ALTs without GT: DS or GP not kept, calls missing",
+)
 OFF_PRIMARY = "lifted to an alternate or unplaced contig"
 
 ASKED_FOR = (OUTSIDE_REGIONS, FILTERED, SEVERAL_ALTS)
@@ -118,6 +122,7 @@ class LoadSteps:
         if self._looks_only and isinstance(block.fixed, RecordLines) and block.fixed.is_plain:
             lines = block.fixed.with_normal_contigs()
             check_positions(lines.last_positions(), self.build, where=self._where)
+            self._note_lost_dosages(block)
             return replace(block, fixed=lines)
         check_columns(block, self._where)
         block = self._selected(block)
@@ -131,7 +136,18 @@ class LoadSteps:
             block = self._against_reference(block, self._fasta)
         if self._chain is not None:
             block = self._lifted(block)
-        return self._without(block, left_out_reasons(block.records))
+        block = self._without(block, left_out_reasons(block.records))
+        self._note_lost_dosages(block)
+        return block
+
+    def _note_lost_dosages(self, block: GenotypeBlock) -> None:
+        """Count the file's records with several ALTs that are written without the dosages they have."""
+        if block.lost_dosages is None:
+            return
+        numbers = block.numbers[~block.is_compact]
+        for note, without_calls in zip(LOST_DOSAGES, (False, True), strict=True):
+            lost = block.lost_dosages & (block.without_calls == without_calls)
+            self.noted[note] += len(np.unique(numbers[lost]))  # a split record counts once
 
     def rejected(self) -> pl.DataFrame:
         """Return the records that the FASTA or the chain file turned away, with the reason of each."""

@@ -1,8 +1,9 @@
 """Records with several ALTs: one record per ALT, or none of them.
 
 Splitting follows ``bcftools norm -m -any``: each ALT becomes a record with the same position, identifier and REF; in
-its calls the other ALTs become REF, while missing alleles, ploidy and phase stay. ``*`` and symbolic ALTs get their own
-record too. Positions and alleles are not shortened; :func:`~genomix.io.normalise.left_align` does that.
+its calls the other ALTs become REF, while missing alleles, ploidy and phase stay, and it has the dosages of its own
+ALT. ``*`` and symbolic ALTs get their own record too. Positions and alleles are not shortened;
+:func:`~genomix.io.normalise.left_align` does that.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def drop_multiallelic(block: GenotypeBlock) -> tuple[GenotypeBlock, int]:
 def split_block(block: GenotypeBlock, *, info_numbers: Mapping[str, str] | None = None) -> GenotypeBlock:
     """Return the block with one record per ALT; ``numbers`` repeats where a record was split.
 
-    A dosage says nothing of one ALT among several, so split records have none (such records have hard calls).
+    A split record has the dosages of its ALT (``alt_dosages``), as DS with Number=A is split.
 
     Parameters
     ----------
@@ -53,10 +54,7 @@ def split_block(block: GenotypeBlock, *, info_numbers: Mapping[str, str] | None 
     was_split = several[rows[from_general]]
     alleles = block.alleles[sources]
     _keep_one_alt(alleles, ordinals, was_split)
-    dosages = None
-    if block.dosages is not None:
-        dosages = block.dosages[sources]
-        dosages[was_split] = np.nan
+    lost = None if block.lost_dosages is None else block.lost_dosages[sources]
     return GenotypeBlock(
         block.numbers[rows],
         _split_records(block.records, rows, which, several, info_numbers or {}),
@@ -65,8 +63,27 @@ def split_block(block: GenotypeBlock, *, info_numbers: Mapping[str, str] | None 
         alleles,
         block.phased[sources],
         block.without_calls[sources],
-        dosages,
+        _dosages_of_alts(block, sources, was_split),
+        None,
+        lost,
     )
+
+
+def _dosages_of_alts(
+    block: GenotypeBlock, sources: npt.NDArray[np.int64], was_split: _Bools
+) -> npt.NDArray[np.float32] | None:
+    """Return the dosages of general records after the split; ``sources`` says which one each was before."""
+    given = block.alt_dosages
+    if block.dosages is None and given is None:
+        return None
+    if block.dosages is not None:
+        dosages = block.dosages[sources]
+        dosages[was_split] = np.nan
+    else:
+        dosages = np.full((len(sources), block.phased.shape[1]), np.nan, dtype=np.float32)
+    if given is not None:
+        dosages[np.isin(sources, given.rows)] = given.values
+    return dosages
 
 
 def _keep_one_alt(alleles: npt.NDArray[np.int16], ordinals: npt.NDArray[np.int64], was_split: _Bools) -> None:

@@ -16,6 +16,9 @@ from genomix.io.genotype_format import COMPACT_MISSING, HET_PHASED
 from genomix.io.packing import alleles_of_codes, heterozygotes_of_rows
 from genomix.io.spool import FinishedBlock
 
+MOST_ALTS = 254
+"""The most ALTs of a record that pgenlib can write."""
+
 _ROWS_AT_ONCE = 64
 _UNPHASED, _PHASED, _PARTLY_PHASED, _ALLELES, _DOSAGES = range(5)
 
@@ -27,7 +30,7 @@ class PgenBlockWriter:
     ----------
     path: the .pgen to write.
     n_samples, n_records: its exact size; pgenlib must know it beforehand.
-    max_alleles: the largest number of alleles of a record, REF included.
+    max_alleles: the largest number of alleles of a record, REF included; at most ``MOST_ALTS`` + 1.
     ref_known: False marks every REF as provisional, as PLINK does for a .bed.
     phased, dosages: whether any block may hold phase, or dosages.
     """

@@ -113,6 +113,25 @@ def merged_regions(intervals: pl.DataFrame) -> Regions:
     return Regions(joined.agg(pl.col("contig").first(), pl.col("start").min(), pl.col("end").max()).drop("_run"))
 
 
+def split_regions(text: str) -> list[str]:
+    """Return the regions of a text, apart at commas; a comma within a position that groups digits by three is none.
+
+    >>> split_regions("1,2:5-9"), split_regions("1:1,000-2,000,X")
+    (['1', '2:5-9'], ['1:1,000-2,000', 'X'])
+    """
+    found: list[str] = []
+    for part in text.split(","):
+        if found and ":" in found[-1] and found[-1][-1:].isdigit() and _DIGIT_GROUP.match(part):
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found
+
+
+_DIGIT_GROUP = re.compile(r"\d{3}(-\d*)?$")
+"""What follows a comma that groups digits: three digits, and perhaps the other end of the region."""
+
+
 def parse_regions(texts: tuple[str, ...]) -> Regions:
     """Return the regions of ``CONTIG``, ``CONTIG:POS``, ``CONTIG:FROM-TO`` or ``CONTIG:FROM-`` (1-based, inclusive).
 

@@ -34,6 +34,7 @@ from genomix.io.genotype_format import RECORDS_SCHEMA, GenotypeBlock, OpenOption
 from genomix.io.vcf_blocks import regrouped
 from genomix.io.vcf_fast import ParsedPiece, PieceReader
 from genomix.io.vcf_index import chunks_of, find_index, read_index, text_of_chunks
+from genomix.io.vcf_phase_marks import FIRST_VERSION
 from genomix.io.vcf_pieces import chunk_fills, file_fills, map_pieces
 from genomix.io.vcf_text import EMPTY_LINE, REMOVE_IT, LineError, is_bcf, read_header
 from genomix.provenance import scratch_errors
@@ -72,6 +73,7 @@ class VcfSource:
         self._is_bcf = is_bcf(self._path, allow_missing_end=lenient)
         text = read_header(self._path, allow_missing_end=lenient)
         self._n_header_lines = text.n_lines
+        self._leading_marks = text.version >= FIRST_VERSION
         samples = pl.DataFrame({"sample_id": text.samples, "sex": [0] * len(text.samples)}).cast({"sex": pl.Int8})
         has_dosages = bool({"DS", "GP"} & text.formats)
         self.header = SourceHeader(samples, text.contigs, may_have_dosages=has_dosages, meta=text.meta)
@@ -160,8 +162,9 @@ class VcfSource:
     def _parsed(self, with_calls: bool) -> Iterator[ParsedPiece]:
         options = self._options
         reader = PieceReader(
-            self.n_samples, options.dosage_field, options.info_keys, Path(self._folder.name), with_calls
-        )
+            self.n_samples, options.dosage_field, options.info_keys, Path(self._folder.name), with_calls,
+            split_dosages=options.split_dosages, leading_marks=self._leading_marks,
+        )  # fmt: skip
         parse = reader.reference
         if self.is_fast:
             reader.load()

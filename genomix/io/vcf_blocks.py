@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from genomix.io.alt_dosages import joined_dosages
 from genomix.io.genotype_format import GenotypeBlock
 
 
@@ -45,7 +47,16 @@ def joined(blocks: list[GenotypeBlock]) -> GenotypeBlock:
         np.concatenate([b.phased for b in blocks]),
         np.concatenate([b.without_calls for b in blocks]),
         dosages,
+        joined_dosages([b.alt_dosages for b in blocks], [len(b.phased) for b in blocks]),
+        _joined_lost(blocks),
     )
+
+
+def _joined_lost(blocks: list[GenotypeBlock]) -> npt.NDArray[np.bool_] | None:
+    if all(b.lost_dosages is None for b in blocks):
+        return None
+    none = [np.zeros(len(b.phased), dtype=np.bool_) if b.lost_dosages is None else b.lost_dosages for b in blocks]
+    return np.concatenate(none)
 
 
 def _nothing(block: GenotypeBlock) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -55,6 +66,11 @@ def _nothing(block: GenotypeBlock) -> np.ndarray[tuple[int, int], np.dtype[np.fl
 def _rows(block: GenotypeBlock, start: int, stop: int) -> GenotypeBlock:
     n_before, n_until = int(block.is_compact[:start].sum()), int(block.is_compact[:stop].sum())
     general = slice(start - n_before, stop - n_until)
+    alt_dosages = block.alt_dosages
+    if alt_dosages is not None:
+        kept = np.zeros(len(block.phased), dtype=np.bool_)
+        kept[general] = True
+        alt_dosages = alt_dosages.select(kept)
     return GenotypeBlock(
         block.numbers[start:stop],
         block.records[start:stop],
@@ -64,4 +80,6 @@ def _rows(block: GenotypeBlock, start: int, stop: int) -> GenotypeBlock:
         block.phased[general],
         block.without_calls[general],
         None if block.dosages is None else block.dosages[general],
+        alt_dosages,
+        None if block.lost_dosages is None else block.lost_dosages[general],
     )

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from genomix.errors import Identifier
-from genomix.io.genotype_format import HAPLOID, MISSING, OVER_PLOIDY, AlleleArray, DosageField
+from genomix.io.alt_dosages import AltDosages
+from genomix.io.genotype_format import HAPLOID, MISSING, OVER_PLOIDY, AlleleArray, OpenOptions
+from genomix.io.vcf_dosages import dosages_of
+from genomix.io.vcf_phase_marks import first_marked, without_marks
 from genomix.io.vcf_text import CallPlan, LineError, TextRecord, plan_calls
 from genomix.provenance import scratch_errors
 
@@ -35,6 +37,19 @@ class Calls(NamedTuple):
     phased: npt.NDArray[np.bool_]
     without_calls: npt.NDArray[np.bool_]
     dosages: npt.NDArray[np.float32] | None
+    alt_dosages: AltDosages | None = None
+    lost_dosages: npt.NDArray[np.bool_] | None = None
+
+
+def several_alts_placed(
+    calls: Calls, rows: npt.NDArray[np.int64], n: int
+) -> tuple[AltDosages | None, npt.NDArray[np.bool_] | None]:
+    """Return ``alt_dosages`` and ``lost_dosages`` with the i-th of the calls at ``rows[i]`` of ``n``."""
+    lost = None
+    if calls.lost_dosages is not None:
+        lost = np.zeros(n, dtype=np.bool_)
+        lost[rows] = calls.lost_dosages
+    return (None if calls.alt_dosages is None else calls.alt_dosages.placed(rows)), lost
 
 
 def open_htslib(path: Path) -> Any:
@@ -45,12 +60,15 @@ def open_htslib(path: Path) -> Any:
     return cyvcf2.VCF(str(path))
 
 
-def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_samples: int, folder: Path) -> Calls:
+def calls_of_text(
+    records: Sequence[TextRecord], numbers: Sequence[int], n_samples: int, folder: Path, *, leading_marks: bool
+) -> Calls:
     """Return the calls of text records; htslib reads them from a temporary file in ``folder``.
 
     Parameters
     ----------
     numbers: line number of each record, for errors.
+    leading_marks: whether a call may start with a phasing mark (:mod:`genomix.io.vcf_phase_marks`).
 
     Raises
     ------
@@ -61,7 +79,7 @@ def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_sampl
         return stack.calls()
     with scratch_errors(folder), tempfile.NamedTemporaryFile(suffix=".vcf", dir=folder, delete=False) as stream:
         stream.write(_header(n_samples, max(r.plan.n_keys for r in records)))
-        stream.writelines(_LINE % (r.plan.renamed, r.samples) for r in records)
+        stream.writelines(_LINE % (r.plan.renamed, _plain(r) if leading_marks else r.samples) for r in records)
     path = Path(stream.name)
     reader = open_htslib(path)
     try:
@@ -69,28 +87,73 @@ def calls_of_text(records: Sequence[TextRecord], numbers: Sequence[int], n_sampl
             try:
                 record = next(reader)
             except Exception as error:  # cyvcf2 raises bare Exception, or StopIteration for an empty sample
-                raise LineError(number, CANNOT_PARSE, hint=CORRECT_IT) from error
+                raise _refused(text, number, leading_marks=leading_marks) from error
             _check_long_numbers(text, number)
-            stack.add(record, text.n_alts, number, plan=text.plan, is_empty=partial(_is_empty, text))
+            stack.add(record, text.n_alts, number, plan=text.plan, said=_SaidInText(text))
     finally:
         reader.close()
         path.unlink()
     return stack.calls()
 
 
-def _is_empty(text: TextRecord, key: str) -> bool:
-    """Say whether every sample leaves out a key of FORMAT; htslib would end the process when asked for its values."""
-    place = text.plan.renamed.split(b":").index(key.encode())
-    return place > 0 and not any(sample.count(b":") >= place for sample in text.samples.split(b"\t"))
+def _plain(text: TextRecord) -> bytes:
+    """Return the samples' columns as htslib takes them."""
+    return without_marks(text.samples, text.plan.gt_place) if text.plan.has_gt else text.samples
 
 
-def is_empty_in_bcf(record: Any, key: str) -> bool:
-    """Say the same of a record of BCF, where left out and missing read alike; a key that stands first has values."""
-    place = record.FORMAT.index(key)
-    if place == 0:
-        return False
-    samples = (sample.split(":") for sample in str(record).rstrip("\n").split("\t")[9:])
-    return all(len(values) <= place or values[place] == "." for values in samples)
+def _refused(text: TextRecord, number: int, *, leading_marks: bool) -> LineError:
+    """Return the error of a record that htslib cannot parse."""
+    sample = first_marked(text.samples, text.plan.gt_place) if text.plan.has_gt and not leading_marks else None
+    if sample is None:
+        return LineError(number, CANNOT_PARSE, hint=CORRECT_IT)
+    return LineError(
+        number,
+        "a call starts with a phasing mark, which VCF has from version 4.4 on",
+        hint="take the mark away, or state that version in the first line (##fileformat=VCFv4.4)",
+        identifiers=(Identifier("sample", f"in column {sample + 10}", sample + 1),),
+    )
+
+
+class Said(Protocol):
+    """What a record says of its samples, without htslib's arrays."""
+
+    def is_empty(self, key: str) -> bool:
+        """Say whether no sample has a value of a key of FORMAT; htslib would end the process when asked for it."""
+        ...
+
+    def has_values(self, place: int) -> bool:
+        """Say whether any sample has more than missing values of the key at this place of FORMAT."""
+        ...
+
+
+class _SaidInText(NamedTuple):
+    text: TextRecord
+
+    def is_empty(self, key: str) -> bool:
+        place = self.text.plan.renamed.split(b":").index(key.encode())
+        return place > 0 and not any(sample.count(b":") >= place for sample in self.text.samples.split(b"\t"))
+
+    def has_values(self, place: int) -> bool:
+        samples = (sample.split(b":", place + 1) for sample in self.text.samples.split(b"\t"))
+        return any(len(values) > place and values[place].strip(b".,") for values in samples)
+
+
+class SaidInBcf(NamedTuple):
+    """The same of a record of BCF, where left out and missing read alike; a key that stands first has values."""
+
+    record: Any
+
+    def is_empty(self, key: str) -> bool:
+        """See :class:`Said`."""
+        place = self.record.FORMAT.index(key)
+        return place > 0 and all(len(values) <= place or values[place] == "." for values in self._samples())
+
+    def has_values(self, place: int) -> bool:
+        """See :class:`Said`."""
+        return any(len(values) > place and values[place].strip(".,") for values in self._samples())
+
+    def _samples(self) -> Iterator[list[str]]:
+        return (sample.split(":") for sample in str(self.record).rstrip("\n").split("\t")[9:])
 
 
 def _header(n_samples: int, n_keys: int) -> bytes:
@@ -106,7 +169,7 @@ def _check_long_numbers(text: TextRecord, number: int) -> None:
     """Refuse alleles of five digits and more, which htslib takes modulo 2**16."""
     if not text.plan.has_gt or not _FIVE_DIGITS.search(text.samples):
         return
-    place = text.plan.renamed.split(b":").index(b"GT")
+    place = text.plan.gt_place
     for j, sample in enumerate(text.samples.split(b"\t")):
         call = sample.split(b":")[place : place + 1]
         if call and any(int(digits) > 32766 for digits in re.findall(rb"\d+", call[0])):
@@ -128,35 +191,43 @@ class CallStack:
         self._raw = np.empty((n_records, n_samples, 3), dtype=np.int16)
         self._without = np.zeros(n_records, dtype=np.bool_)
         self._dosages: npt.NDArray[np.float32] | None = None
-        self._largest = np.zeros(n_records, dtype=np.int16)
+        self._of_alts: list[tuple[int, npt.NDArray[np.float32]]] = []
+        self._lost = np.zeros(n_records, dtype=np.bool_)
         self.n = 0
 
-    def add(self, record: Any, n_alts: int, number: int, *, plan: CallPlan, is_empty: Callable[[str], bool]) -> None:
+    def add(self, record: Any, n_alts: int, number: int, *, plan: CallPlan, said: Said) -> None:
         """Take the calls of one record.
-
-        Parameters
-        ----------
-        is_empty: says whether no sample has a value of a key that FORMAT names.
 
         Raises
         ------
-        LineError: when a call names an allele that the record does not have.
+        LineError: when a call names an allele that the record does not have, or a dosage is none.
         """
         row = self._raw[self.n]
         if not plan.has_gt:
             row[:] = MISSING, MISSING, 0
             self._without[self.n] = True
-        elif is_empty("GT"):
+        elif said.is_empty("GT"):
             row[:] = MISSING, HAPLOID, 0
         else:
             self._take(record.genotype.array(), row, n_alts, number)
+        if plan.unread >= 0:
+            self._lost[self.n] = said.has_values(plan.unread)
         if plan.dosage:
-            if self._dosages is None:
+            if self._dosages is None and n_alts == 1:
                 self._dosages = np.full(self._raw.shape[:2], np.nan, dtype=np.float32)
-            if not is_empty(plan.dosage):
-                haploid = (row[:, 1] == HAPLOID) & (row[:, 0] >= 0)
-                self._dosages[self.n] = dosages_of(record, plan.dosage, haploid, number)
+            if not said.is_empty(plan.dosage):
+                self._take_dosages(record, plan.dosage, row, n_alts, number)
         self.n += 1
+
+    def _take_dosages(self, record: Any, key: str, row: npt.NDArray[np.int16], n_alts: int, number: int) -> None:
+        haploid = (row[:, 1] == HAPLOID) & (row[:, 0] >= 0)
+        values, understood = dosages_of(record, key, haploid, n_alts, number)
+        if n_alts == 1 and self._dosages is not None:
+            self._dosages[self.n] = values[0]
+        elif not understood:
+            self._lost[self.n] = True
+        elif np.isfinite(values).any():
+            self._of_alts.append((self.n, values))
 
     def _take(self, calls: npt.NDArray[np.int16], row: npt.NDArray[np.int16], n_alts: int, number: int) -> None:
         if n_alts and int(calls[:, :-1].max(initial=MISSING)) > n_alts:
@@ -174,7 +245,15 @@ class CallStack:
     def calls(self) -> Calls:
         """Return what was added, in normal form."""
         dosages = None if self._dosages is None else self._dosages[: self.n]
-        return Calls(*normalised(self._raw[: self.n]), self._without[: self.n], dosages)
+        of_alts = None
+        if self._of_alts:
+            of_alts = AltDosages(
+                np.array([row for row, _ in self._of_alts], dtype=np.int64),
+                np.array([len(values) for _, values in self._of_alts], dtype=np.int64),
+                np.concatenate([values for _, values in self._of_alts]),
+            )
+        lost = self._lost[: self.n] if self._lost.any() else None
+        return Calls(*normalised(self._raw[: self.n]), self._without[: self.n], dosages, of_alts, lost)
 
 
 def normalised(raw: npt.NDArray[np.int16]) -> tuple[AlleleArray, npt.NDArray[np.bool_]]:
@@ -194,7 +273,7 @@ def normalised(raw: npt.NDArray[np.int16]) -> tuple[AlleleArray, npt.NDArray[np.
     return alleles, phased
 
 
-def calls_of_htslib(reader: Any, numbers: Sequence[int], n_samples: int, dosage_field: DosageField) -> Calls:
+def calls_of_htslib(reader: Any, numbers: Sequence[int], n_samples: int, options: OpenOptions) -> Calls:
     """Return the calls of as many of a reader's next records as there are numbers, and close it.
 
     Raises
@@ -209,59 +288,9 @@ def calls_of_htslib(reader: Any, numbers: Sequence[int], n_samples: int, dosage_
             except Exception as error:  # cyvcf2 raises bare Exception
                 raise LineError(number, CANNOT_PARSE, hint=CORRECT_IT) from error
             n_alts = len(record.ALT)
-            plan = plan_calls(":".join(record.FORMAT).encode(), n_alts, dosage_field)
-            stack.add(record, n_alts, number, plan=plan, is_empty=partial(is_empty_in_bcf, record))
+            keys = ":".join(record.FORMAT).encode()
+            plan = plan_calls(keys, n_alts, options.dosage_field, options.split_dosages)
+            stack.add(record, n_alts, number, plan=plan, said=SaidInBcf(record))
     finally:
         reader.close()
     return stack.calls()
-
-
-_TOLERANCE = 0.05
-"""How far written probabilities may miss a sum of 1, and dosages their bounds, through rounding to two digits."""
-
-
-def dosages_of(record: Any, key: str, haploid: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.float32]:
-    """Return ALT dosages on the scale of two copies, NaN where missing.
-
-    From DS, doubled where the call is haploid (its DS is the expected share of one copy); or from GP, as P(het) +
-    2 P(hom ALT) of three probabilities and 2 P(ALT) of a haploid call's two. Probabilities that are all 0 are missing,
-    as IMPUTE writes them.
-
-    Raises
-    ------
-    LineError: for a dosage outside its bounds, or probabilities that do not sum to 1.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        found = np.asarray(record.format(key), dtype=np.float64)
-        if key == "DS":
-            values = np.where(haploid, 2 * found[:, 0], found[:, 0])
-            wrong = (values < -_TOLERANCE) | (values > 2 + _TOLERANCE)
-        else:
-            values, wrong = _expected_copies(found)
-    if wrong.any():
-        sample = int(np.flatnonzero(wrong)[0])
-        raise LineError(
-            number,
-            f"{key} is no {'dosage' if key == 'DS' else 'set of probabilities'}",
-            hint="correct it there, or load hard calls (--dosage GT)",
-            identifiers=(Identifier("sample", f"in column {sample + 10}", sample + 1),),
-        )
-    return np.clip(values, 0, 2).astype(np.float32)
-
-
-def _expected_copies(found: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Expected copies from two or three probabilities, and which sets are none; other numbers of them are missing."""
-    known = np.isfinite(found)
-    n_known = known.sum(axis=1)
-    filled = np.where(known, found, 0.0)
-    total = filled.sum(axis=1)
-    asked = (n_known == known.argmin(axis=1)) | known.all(axis=1)  # gaps stand at the end only
-    two, three = asked & (n_known == 2), asked & (n_known == 3)
-    values = np.full(len(found), np.nan)
-    if found.shape[1] >= 2:
-        values[two] = 2 * filled[two, 1]
-    if found.shape[1] >= 3:
-        values[three] = filled[three, 1] + 2 * filled[three, 2]
-    some = (two | three) & (total != 0)
-    values[~some] = np.nan
-    return values, some & ((np.abs(total - 1) > _TOLERANCE) | (filled.min(axis=1) < -_TOLERANCE))

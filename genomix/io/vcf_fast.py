@@ -6,6 +6,7 @@ anything odd in its columns goes there whole. So every error is the reference re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ import polars as pl
 
 from genomix.io.genotype_format import MISSING, RECORDS_SCHEMA, DosageField, GenotypeBlock
 from genomix.io.record_lines import FILTER, INFO, QUAL, RecordLines
-from genomix.io.vcf_calls import Calls, calls_of_text
+from genomix.io.vcf_calls import Calls, calls_of_text, several_alts_placed
 from genomix.io.vcf_pieces import Piece
-from genomix.io.vcf_text import ALL_INFO, LineError, read_lines
+from genomix.io.vcf_text import ALL_INFO, LineError, TextRecord, read_lines
 
 _FIRST = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&+./:;?@^_|~-"
 
@@ -48,6 +49,8 @@ class PieceReader:
     ----------
     folder: where temporary files may lie.
     with_calls: False reads fixed columns only.
+    split_dosages: see :class:`~genomix.io.genotype_format.OpenOptions`.
+    leading_marks: whether a call may start with a phasing mark, as the file's version says.
     """
 
     n_samples: int
@@ -55,6 +58,8 @@ class PieceReader:
     info_keys: tuple[str, ...]
     folder: Path
     with_calls: bool = True
+    split_dosages: bool = False
+    leading_marks: bool = False
     _kernels: Any = field(default=None, repr=False)
     _record_kernels: Any = field(default=None, repr=False)
 
@@ -75,16 +80,25 @@ class PieceReader:
 
     def reference(self, piece: Piece) -> ParsedPiece:
         """Parse a piece by Python and htslib."""
-        records, n_lines, empty = read_lines(
-            piece.text(), self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys
-        )
+        records, n_lines, empty = self._read(piece.text())
         frame = pl.DataFrame([r.fixed for r in records], schema=RECORDS_SCHEMA, orient="row")
         n = len(records)
-        calls = calls_of_text(records, range(n), self.n_samples, self.folder) if self.with_calls else _no_calls(n)
+        calls = self._calls(records, range(n)) if self.with_calls else _no_calls(n)
         none = np.zeros(n, dtype=np.bool_)
         compact = np.empty((0, calls.phased.shape[1]), dtype=np.int8)
         block = GenotypeBlock(np.arange(n, dtype=np.int64), frame, none, compact, *calls)
         return ParsedPiece(block, n_lines, empty, n)
+
+    def _read(self, text: bytes) -> tuple[list[TextRecord], int, int | None]:
+        """Read whole lines by Python."""
+        return read_lines(
+            text, self.n_samples, dosage_field=self.dosage_field, split_dosages=self.split_dosages,
+            info_keys=self.info_keys,
+        )  # fmt: skip
+
+    def _calls(self, records: Sequence[TextRecord], numbers: Sequence[int]) -> Calls:
+        """Return the calls of records as htslib reads them."""
+        return calls_of_text(records, numbers, self.n_samples, self.folder, leading_marks=self.leading_marks)
 
     def fast(self, piece: Piece) -> ParsedPiece:
         """Parse a piece by the kernels; :meth:`reference` parses what they do not know."""
@@ -128,20 +142,24 @@ class PieceReader:
         alleles = np.empty((n, self.n_samples, 2), dtype=np.int16)
         phased = np.empty((n, self.n_samples), dtype=np.bool_)
         without = np.zeros(n, dtype=np.bool_)
-        n_handed = k.general_calls(piece.buffer, fields, n_alts, n_keys, status, alleles, phased) if n else 0
+        n_handed = 0
+        if n:
+            n_handed = k.general_calls(
+                piece.buffer, fields, n_alts, n_keys, status, self.leading_marks, alleles, phased
+            )  # fmt: skip
         if not n_handed:
             return Calls(alleles, phased, without, None), 0
         lines = np.flatnonzero(status == k.HANDED)
         text = b"".join(piece.buffer[f[0] : f[10]].tobytes() + b"\n" for f in fields[lines])
-        records, _, _ = read_lines(text, self.n_samples, dosage_field=self.dosage_field, info_keys=self.info_keys)
-        calls = calls_of_text(records, lines.tolist(), self.n_samples, self.folder)
+        records, _, _ = self._read(text)
+        calls = self._calls(records, lines.tolist())
         rows = np.cumsum(status != k.COMPACT)[lines] - 1
         alleles[rows], phased[rows], without[rows] = calls.alleles, calls.phased, calls.without_calls
         dosages = None
         if calls.dosages is not None:
             dosages = np.full((n, self.n_samples), np.nan, dtype=np.float32)
             dosages[rows] = calls.dosages
-        return Calls(alleles, phased, without, dosages), n_handed
+        return Calls(alleles, phased, without, dosages, *several_alts_placed(calls, rows, n)), n_handed
 
     def _lines(
         self, buffer: npt.NDArray[np.uint8], fields: Any, positions: npt.NDArray[np.int64], n_alts: Any, not_ascii: bool

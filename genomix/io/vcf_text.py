@@ -19,6 +19,7 @@ from genomix.io.genotype_format import META_STARTS, DosageField, check_sample_id
 
 _FIXED = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 _BCF_NUMBER = re.compile(r",IDX=\d+>$")
+_VERSION = re.compile(r"##fileformat=VCFv(\d+)\.(\d+)")
 _BCF_MAGIC = b"BCF\x02"
 _CONTIG_ID = re.compile(r"^##contig=<.*?\bID=([^,>]+)")
 _CONTIG_LENGTH = re.compile(r"\blength=(\d+)")
@@ -32,7 +33,7 @@ ALL_INFO = ("*",)
 class VcfHeader:
     """Contigs (name to length), FORMAT keys, ``##INFO`` and ``##FILTER`` lines, and sample names.
 
-    ``n_lines`` counts lines up to and with #CHROM.
+    ``n_lines`` counts lines up to and with #CHROM; ``version`` is (4, 3) for VCF 4.3, (0, 0) where it is no number.
     """
 
     contigs: dict[str, int | None]
@@ -40,6 +41,7 @@ class VcfHeader:
     meta: tuple[str, ...]
     samples: list[str]
     n_lines: int
+    version: tuple[int, int]
 
 
 def is_bcf(path: Path, *, allow_missing_end: bool = False) -> bool:
@@ -64,12 +66,15 @@ def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
     contigs: dict[str, int | None] = {}
     formats: set[str] = set()
     meta: list[str] = []
+    version = (0, 0)
     for number, raw in enumerate(lines, start=1):
         line = raw.decode("utf-8", errors="replace")
         if number == 1 and not line.lstrip("\ufeff").startswith("##fileformat=VCF"):
             raise FormatError(
                 "the first line is not ##fileformat=VCFv4.x", where=f"{where}:1", hint="a VCF or BCF file"
             )
+        if number == 1 and (stated := _VERSION.match(line.lstrip("\ufeff"))):
+            version = int(stated[1]), int(stated[2])
         if found := contig_of_line(line):
             contigs[found[0]] = found[1]
         elif line.startswith("##FORMAT=<ID="):
@@ -79,7 +84,7 @@ def parse_header(lines: Iterator[bytes], *, where: str) -> VcfHeader:
                 meta.append(_BCF_NUMBER.sub(">", line))
         elif line.startswith("#CHROM"):
             samples = _sample_names(line, f"{where}:{number}")
-            return VcfHeader(contigs, frozenset(formats), tuple(meta), samples, number)
+            return VcfHeader(contigs, frozenset(formats), tuple(meta), samples, number, version)
         elif not line.startswith("##"):
             raise FormatError("a record stands before the #CHROM line", where=f"{where}:{number}")
     raise FormatError("there is no #CHROM line", where=where, hint="a VCF or BCF file with its header")
@@ -133,13 +138,21 @@ class LineError(Exception):
 class CallPlan(NamedTuple):
     """What is read of a record's samples, and its FORMAT with every other key renamed.
 
-    A renamed key is text of any kind to htslib, so that fields nobody reads cannot stop a record.
+    A renamed key is text of any kind to htslib, so that fields nobody reads cannot stop a record. ``gt_place`` is the
+    place of GT in FORMAT, -1 where it is not there. ``unread`` is the place of the dosages of a record with several
+    ALTs that were to be taken but are not read, else -1.
     """
 
-    has_gt: bool
+    gt_place: int
     dosage: str
     n_keys: int
     renamed: bytes
+    unread: int = -1
+
+    @property
+    def has_gt(self) -> bool:
+        """Whether FORMAT has GT."""
+        return self.gt_place >= 0
 
 
 class TextRecord(NamedTuple):
@@ -152,7 +165,7 @@ class TextRecord(NamedTuple):
 
 
 def read_lines(
-    text: bytes, n_samples: int, *, dosage_field: DosageField, info_keys: tuple[str, ...]
+    text: bytes, n_samples: int, *, dosage_field: DosageField, split_dosages: bool, info_keys: tuple[str, ...]
 ) -> tuple[list[TextRecord], int, int | None]:
     """Return the records of whole lines, the number of lines, and the number of an empty line after the records.
 
@@ -172,7 +185,7 @@ def read_lines(
             continue
         if empty is not None:
             raise LineError(empty, EMPTY_LINE, hint=REMOVE_IT)
-        records.append(_record(line, number, n_samples, dosage_field, info_keys))
+        records.append(_record(line, number, n_samples, (dosage_field, split_dosages), info_keys))
     return records, len(lines), empty
 
 
@@ -180,7 +193,7 @@ EMPTY_LINE, REMOVE_IT = "there is an empty line", "remove it"
 
 
 def _record(
-    line: bytes, number: int, n_samples: int, dosage_field: DosageField, info_keys: tuple[str, ...]
+    line: bytes, number: int, n_samples: int, dosages: tuple[DosageField, bool], info_keys: tuple[str, ...]
 ) -> TextRecord:
     tabs = line.count(b"\t")
     if tabs != 8 + n_samples:
@@ -206,7 +219,7 @@ def _record(
     fixed = (name, int(position), rs, reference, alts, qual, passed, select_info(about, info_keys))
     n_alts = 0 if alt == b"." else alt.count(b",") + 1
     try:
-        plan = plan_calls(keys, n_alts, dosage_field)
+        plan = plan_calls(keys, n_alts, *dosages)
     except ValueError as error:
         raise LineError(number, str(error), hint="each key may stand there once") from error
     return TextRecord(fixed, n_alts, plan, samples)
@@ -224,8 +237,8 @@ def select_info(info: str, keys: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField) -> CallPlan:
-    """Return what is read of a record with this FORMAT.
+def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField, split_dosages: bool) -> CallPlan:
+    """Return what is read of a record with this FORMAT; ``split_dosages`` also reads dosages of several ALTs.
 
     Raises
     ------
@@ -234,14 +247,17 @@ def plan_calls(keys: bytes, n_alts: int, dosage_field: DosageField) -> CallPlan:
     names = keys.split(b":")
     has_gt = b"GT" in names
     dosage = ""
-    if n_alts == 1:
+    if n_alts:
         if dosage_field in ("DS", "GP") and dosage_field.encode() in names:
             dosage = dosage_field
         elif dosage_field in ("auto", "GP") and not has_gt and b"DS" in names:
             dosage = "DS"
+    unread = -1
+    if dosage and n_alts > 1 and not split_dosages:
+        unread, dosage = names.index(dosage.encode()), ""
     read = [b"GT", dosage.encode()] if dosage else [b"GT"]
     for name in read:
         if names.count(name) > 1:
             raise ValueError(f"FORMAT names {name.decode()} twice")
     renamed = b":".join(name if name in read else b"F%d" % i for i, name in enumerate(names))
-    return CallPlan(has_gt, dosage, len(names), renamed)
+    return CallPlan(names.index(b"GT") if has_gt else -1, dosage, len(names), renamed, unread)

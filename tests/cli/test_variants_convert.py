@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -369,3 +371,71 @@ def test_lists_that_can_be_read_once_only(vcf: Path, tmp_path: Path, capsys: pyt
     with piped(b">1\nA\n") as fasta:
         assert main(["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--fasta", str(fasta)]) == 3
     assert "is a pipe or a device, and is read more than once or not from its start" in capsys.readouterr().err
+
+
+@pytest.fixture
+def with_dosages(tmp_path: Path) -> Path:
+    """Records of several ALTs with GT and DS, with DS alone, and with DS alone outside chr1; one with one ALT."""
+    records = [
+        "chr1\t100\trs1\tA\tG,T\t.\tPASS\t.\tGT:DS\t0/1:0.9,0\t1/2:1,0.6\t./.:.",
+        "chr1\t200\trs2\tA\tG,T\t.\tPASS\t.\tDS\t0.9,0\t1,0.6\t.",
+        "chr1\t300\trs3\tA\tG\t.\tPASS\t.\tGT:DS\t0/1:0.9\t1/1:1.5\t0/0:.",
+        "chr2\t100\trs4\tA\tG,T\t.\tPASS\t.\tDS\t0.9,0\t1,0.6\t.",
+    ]
+    path = tmp_path / "d.vcf"
+    declared = '##FORMAT=<ID=DS,Number=A,Type=Float,Description="DS">\n#CHROM'
+    path.write_text(HEADER.replace("#CHROM", declared) + "\n".join(records) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("reader", ["fast", "reference"])
+def test_dosages_of_several_alts_that_are_not_kept_are_counted_and_told(
+    with_dosages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], reader: str
+) -> None:
+    command = ["variants", "convert", str(with_dosages), "-o", str(tmp_path / "x"), "--dosage", "DS", "--region", "1"]
+    command += ["--reader", reader]
+    assert main(command) == 0
+    err = capsys.readouterr().err
+    assert "warning: DS or GP of 2 record(s) with several ALTs could not be kept" in err
+    assert "--multi-allelic split" in err
+    report = json.loads((tmp_path / "x.conversion.json").read_text())
+    notes = {k: v for k, v in report["records_noted"].items() if "DS or GP" in k}
+    assert notes == {
+        "several ALTs: DS or GP not kept, hard calls of GT are": 1,
+        "several ALTs without GT: DS or GP not kept, calls missing": 1,
+    }
+    assert all(f"records noted: {note}: 1" in err for note in notes)
+    assert calls(tmp_path / "x")["1", 100, "T"] == [0, 1, -9]
+    assert calls(tmp_path / "x")["1", 200, "T"] == [-9, -9, -9]
+    assert main([*command, "--strict"]) != 0
+    capsys.readouterr()
+    for more in (["--multi-allelic", "split"], ["--multi-allelic", "drop"], ["--dosage", "GT"]):
+        assert main([*command, *more]) == 0
+        assert "DS or GP" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reader", ["fast", "reference"])
+def test_splitting_keeps_the_dosages_of_each_alt(with_dosages: Path, tmp_path: Path, reader: str) -> None:
+    command = ["variants", "convert", str(with_dosages), "-o", str(tmp_path / "x"), "--multi-allelic", "split", "-q"]
+    assert main([*command, "--dosage", "DS", "--samples", "f2_b,f1_a", "--reader", reader, "--strict"]) == 0
+    store = open_store(tmp_path / "x")
+    found = np.round(store.read_dosages().astype(float), 2).tolist()
+    assert found == [[1, 0.9], [0.6, 0], [1, 0.9], [0.6, 0], [1.5, 0.9], [1, 0.9], [0.6, 0]]
+
+
+@pytest.mark.parametrize("reader", ["fast", "reference"])
+def test_more_alts_than_a_pgen_holds_are_refused(
+    vcf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], reader: str
+) -> None:
+    alts = ",".join("C" + "".join(tail) for tail in list(itertools.product("ACGT", repeat=5))[:300])
+    vcf.write_text(vcf.read_text().replace("T,G", alts))
+    command = ["variants", "convert", str(vcf), "-o", str(tmp_path / "x"), "--reader", reader]
+    assert main(command) == 4
+    error = capsys.readouterr().err
+    assert "a record has 300 ALTs, a .pgen holds at most 254" in error
+    assert "record 2 (1:200)" in error
+    assert not list(tmp_path.glob("x.*"))
+    assert main([*command, "--multi-allelic", "split"]) == 0
+    assert open_store(tmp_path / "x").n_variants == 302
+    assert main([*command, "--multi-allelic", "drop"]) == 0
+    assert open_store(tmp_path / "x").n_variants == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from genomix.errors import GenomixError
 from genomix.io.convert import ConversionReport, convert_genotypes
 from genomix.io.load_options import LoadOptions
+from genomix.io.load_steps import LOST_DOSAGES
 from genomix.io.plink import GenotypeStore, open_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "odd-genotypes.md"
@@ -45,10 +47,17 @@ def half(policy: str) -> LoadOptions:
     return LoadOptions(half_call=policy)  # type: ignore[arg-type]
 
 
+def dosages(store: GenotypeStore) -> list[list[float]]:
+    return [[round(float(value), 3) for value in row] for row in store.read_dosages()]
+
+
 HALF = "chr1 1 . A G . . . GT ./1 0/."
 X = "chrX 5000000 . A G . . . GT 1 0"
 ONE = "chr1 1 . A G . . . GT 1 0/1"
 PLAIN = "chr1 1 . A G . . . GT 0/1 1/1"
+
+MANY_ALTS = ",".join("A" + "".join(tail) for tail in list(itertools.product("ACGT", repeat=4))[:255])
+MANY = f"{PLAIN}\nchr1 7 . A {MANY_ALTS} . . . GT 0/255 254/3"
 
 CASES: dict[str, Case] = {
     "half-call": Case(HALF, {(1, "G"): [-9, -9]}, calls={"half-calls set missing": 2}),
@@ -88,12 +97,46 @@ CASES: dict[str, Case] = {
                                      check=lambda s, _r: abs(float(s.read_dosages()[0, 1]) - 1.8) < 1e-4),
     "DS of several ALTs without GT": Case("chr1 1 . A G,T . . . DS 0.1,0.2 1,0",
                                           {(1, "G"): [-9, -9], (1, "T"): [-9, -9]},
-                                          calls={"missing in a record without GT": 2}),
+                                          calls={"missing in a record without GT": 2}, noted={LOST_DOSAGES[1]: 1}),
+    "DS of several ALTs without GT, `--multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . DS 0.1,0.25 1,0", {(1, "G"): [0, 1], (1, "T"): [-9, 0]},
+        LoadOptions(multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, _r: dosages(s) == [[0.1, 1], [0.25, 0]],
+    ),
+    "GT and DS of several ALTs, `--dosage DS`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, 1]},
+        LoadOptions(dosage_field="DS"), calls={"diploid calls kept": 2}, noted={LOST_DOSAGES[0]: 1},
+        check=lambda _s, r: "DS or GP of 1 record(s)" in r.warnings[0] and "--multi-allelic split" in r.warnings[0],
+    ),
+    "GT and DS of several ALTs, `--dosage DS --multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9,0.1 1/2:1,0.7", {(1, "G"): [1, 1], (1, "T"): [0, -9]},
+        LoadOptions(dosage_field="DS", multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, r: dosages(s) == [[0.9, 1], [0.1, 0.7]] and not r.warnings,
+    ),
+    "GP of several ALTs, `--dosage GP`": Case(
+        "chr1 1 . A G,T . . . GP 0,1,0,0,0,0 0,0,0,0,0,1", {(1, "G"): [-9, -9], (1, "T"): [-9, -9]},
+        LoadOptions(dosage_field="GP"), calls={"missing in a record without GT": 2}, noted={LOST_DOSAGES[1]: 1},
+    ),
+    "GP of several ALTs, `--dosage GP --multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GP 0.1,0.2,0.1,0.3,0.2,0.1 0,0,0,0,1,0", {(1, "G"): [-9, 1], (1, "T"): [-9, 1]},
+        LoadOptions(dosage_field="GP", multi_allelic="split"), calls={"dosages kept, hard calls derived": 4},
+        check=lambda s, _r: dosages(s) == [[0.6, 1], [0.7, 1]],
+    ),
+    "another number of DS than ALTs, `--multi-allelic split`": Case(
+        "chr1 1 . A G,T . . . GT:DS 0/1:0.9 1/2:1", {(1, "G"): [1, 1], (1, "T"): [0, 1]},
+        LoadOptions(dosage_field="DS", multi_allelic="split"), noted={LOST_DOSAGES[0]: 1},
+        check=lambda _s, r: "one value for each ALT" in r.warnings[0],
+    ),
     "neither GT nor DS": Case("chr1 1 . A G . . . DP 3 4", {(1, "G"): [-9, -9]},
                               calls={"missing in a record without GT": 2}),
     "eleven ALTs": Case(
         "chr1 1 . A C,G,T,AA,AC,AG,AT,ATT,ATTT,ATTTT,ATTTTT . . . GT 0/11 10/11",
         check=lambda s, _r: s.n_variants == 11 and s.read_calls([10]).tolist() == [[1, 1]],
+    ),
+    "more than 254 ALTs": Case(MANY, refusal=r"255 ALTs.*at most 254.*record 2 \(1:7\).*--multi-allelic split"),
+    "more than 254 ALTs, `--multi-allelic split`": Case(
+        MANY, options=LoadOptions(multi_allelic="split"),
+        check=lambda s, _r: s.n_variants == 256 and s.read_calls([255, 254, 3]).tolist() == [[1, 0], [0, 1], [0, 1]],
     ),
     "same position twice": Case("chr1 1 . A G . . . GT 0/1 0/0\nchr1 1 . A T . . . GT 0/0 0/1",
                                 {(1, "G"): [1, 0], (1, "T"): [0, 1]}),
@@ -127,6 +170,15 @@ CASES: dict[str, Case] = {
     "build that contradicts the contig lengths": Case(PLAIN, options=LoadOptions(build="GRCh37"),
                                                       refusal="GRCh37.*GRCh38"),
     "position beyond its contig": Case("chr1 248956423 . A G . . . GT 0/1 0/1", refusal="beyond its end in GRCh38"),
+    "phasing mark before the first allele": Case(
+        "chr1 1 . A G . . . GT:DP |0|1:3 |1|0:4\nchr1 2 . A G . . . GT /0/1 |1|1\nchr1 3 . A G . . . GT /1|0 |1/0\n"
+        "chrX 5000000 . A G . . . GT /1 |0",
+        {(1, "G"): [1, 1], (2, "G"): [1, 2], (3, "G"): [1, 1], (5000000, "G"): [2, 0]},
+        change=lambda t: t.replace(b"VCFv4.3", b"VCFv4.5", 1), calls={"haploid calls doubled": 2},
+    ),
+    "phasing mark before the first allele, VCF 4.3 and older": Case(
+        "chr1 1 . A G . . . GT 0|1 |0|1", refusal=r"phasing mark.*from version 4.4 on.*sample no. 2.*:8"
+    ),
     "phased calls": Case("chr1 1 . A G . . . GT 0|1 1|0", {(1, "G"): [1, 1]}),
 }  # fmt: skip
 
@@ -156,7 +208,8 @@ def test_case(name: str, reader: str, tmp_path: Path) -> None:
     report = convert_genotypes(source, tmp_path / "o", options)
     store = open_store(tmp_path / "o")
     assert report.records_left_out == case.left_out
-    assert report.n_records_read == report.n_records_written + sum(report.records_left_out.values())
+    n_out = report.n_records_written + sum(report.records_left_out.values())
+    assert report.n_records_read + report.n_records_added == n_out
     assert sum(report.calls.values()) == report.n_records_written * report.n_samples
     for outcome, count in case.calls.items():
         assert report.calls[outcome] == count
@@ -166,6 +219,16 @@ def test_case(name: str, reader: str, tmp_path: Path) -> None:
     if case.copies:
         assert found == case.copies
     assert case.check(store, report)
+
+
+@pytest.mark.parametrize("reader", ["reference", "fast"])
+def test_254_alts_are_kept_whole(reader: str, tmp_path: Path) -> None:
+    alts = MANY_ALTS.rsplit(",", 1)[0]
+    source = write(Case(f"chr1 7 . A {alts} . . . GT 0/254 253/3"), tmp_path)
+    convert_genotypes(source, tmp_path / "o", LoadOptions(reader=reader))  # type: ignore[arg-type]
+    store = open_store(tmp_path / "o")
+    assert store.n_variants == 254
+    assert store.read_calls([253, 252, 2]).tolist() == [[1, 0], [0, 1], [0, 1]]
 
 
 def test_the_page_has_these_cases_and_no_others() -> None:

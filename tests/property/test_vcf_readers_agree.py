@@ -15,28 +15,28 @@ from genomix.io.genotype_format import HAPLOID, MISSING, OVER_PLOIDY, GenotypeBl
 from tests.unit.io.vcf_readers import assert_same, bgzf_members, outcome
 
 HEADER = (
-    "##fileformat=VCFv4.3\n##contig=<ID=chr1,length=248956422>\n"
+    "##fileformat=VCFv4.4\n##contig=<ID=chr1,length=248956422>\n"
     '##FORMAT=<ID=GT,Number=1,Type=String,Description="GT">\n##FORMAT=<ID=DS,Number=A,Type=Float,Description="DS">\n'
 )
 FORMATS = ("GT", "GT", "GT:DP:GQ", "GT:DS:GP", "DP:GT", "DS", "DS:GP", "DP", "GT:XX", "GP:GT:DS")
 VALUES = {
     "DP": ("1", "32", ".", "12345678", ""),
     "GQ": ("99", ".", "7"),
-    "DS": ("0.02", "1", ".", "2", "1.5e-1", "0,1"),
-    "GP": ("0.1,0.2,0.7", ".", "1,0,0", "0.5,0.5"),
+    "DS": ("0.02", "1", ".", "2", "1.5e-1", "0,1", "0.5,1.25", "1,.", ".,."),
+    "GP": ("0.1,0.2,0.7", ".", "1,0,0", "0.5,0.5", "0,0,0", "0.1,0.1,0.2,0.1,0.2,0.3"),
     "XX": ("text with spaces", "é", "a|b/c", ""),
 }
 
 
 @st.composite
 def call(draw: st.DrawFn, n_alts: int) -> str:
-    """One GT: mostly diploid, sometimes of another ploidy, half or with mixed separators."""
+    """One GT: mostly diploid, sometimes of another ploidy, half, with mixed separators or one that leads."""
     ploidy = draw(st.sampled_from((2, 2, 2, 2, 2, 1, 3, 4)))
     allele = st.one_of(st.sampled_from(("0", "0", ".")), st.integers(0, max(n_alts, 1)).map(str))
     parts = [draw(allele)]
     for _ in range(ploidy - 1):
         parts += [draw(st.sampled_from("/|")), draw(allele)]
-    return "".join(parts)
+    return draw(st.sampled_from(("", "", "", "", "/", "|"))) + "".join(parts)
 
 
 @st.composite
@@ -68,7 +68,8 @@ def vcf(draw: st.DrawFn) -> bytes:
         place = draw(st.integers(len(text) // 2, len(text) - 1))
         wrong = draw(st.sampled_from(("\t", "\n", "\r", "", "x", "0", "/", ":", "\0")))
         text = text[:place] + wrong + text[place + 1 :]
-    return text.encode()
+    old = draw(st.sampled_from((False, False, True)))  # before 4.4 no mark may lead
+    return (text.replace("VCFv4.4", "VCFv4.3", 1) if old else text).encode()
 
 
 def naive(text: bytes) -> list[list[tuple[int, int, bool]]]:
@@ -92,14 +93,16 @@ def naive(text: bytes) -> list[list[tuple[int, int, bool]]]:
 def _naive_call(gt: str, has_gt: bool) -> tuple[int, int, bool]:
     if not has_gt:
         return MISSING, MISSING, False
+    leads, gt = (gt[0], gt[1:]) if gt.startswith(("/", "|")) else ("", gt)
     alleles = [MISSING if a in (".", "") else int(a) for a in gt.replace("|", "/").split("/")]
     if len(alleles) > 2:
         return OVER_PLOIDY, OVER_PLOIDY, False
     if len(alleles) == 1:
         return alleles[0], HAPLOID, False
     a, b = alleles
-    if a == b or "|" in gt:
-        return a, b, "|" in gt and a != b
+    is_phased = "|" in gt and leads != "/"
+    if a == b or is_phased:
+        return a, b, is_phased and a != b
     return (min(a, b), max(a, b), False) if min(a, b) >= 0 else (a, b, False)
 
 
@@ -111,7 +114,10 @@ def test_both_readers_agree(text: bytes, dosage: str, kind: str, data: st.DataOb
         packed = {"plain": text, "gzip": gzip.compress(text), "bgzf": b"".join(bgzf_members(text, 200))}[kind]
         path.write_bytes(packed)
         keys = data.draw(st.sampled_from((("R2", "DR2", "IMP"), ("*",), ())))
-        options = {"dosage_field": dosage, "info_keys": keys, "block_size": data.draw(st.sampled_from((None, 1, 2)))}
+        options = {
+            "dosage_field": dosage, "split_dosages": data.draw(st.booleans()), "info_keys": keys,
+            "block_size": data.draw(st.sampled_from((None, 1, 2))),
+        }  # fmt: skip
         reference = outcome(path, reader="reference", **options)
         assert_same(outcome(path, reader="fast", **options), reference)
         assert_same(outcome(path, reader="fast", threads=3, **options), reference)

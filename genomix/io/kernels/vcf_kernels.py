@@ -354,11 +354,16 @@ def _general_line(
     end: int,
     n_alts: int,
     n_keys: int,
+    leading_marks: bool,
     alleles: npt.NDArray[np.int16],
     phased: npt.NDArray[np.bool_],
 ) -> bool:
     for j in range(len(phased)):
         first, second, count, is_phased = np.int16(-1), np.int16(-2), 0, False
+        starts_unphased = False
+        if leading_marks and (buf[at] == _PIPE or buf[at] == _SLASH):
+            starts_unphased = buf[at] == _SLASH
+            at += 1
         while True:
             value = np.int16(-1)
             if buf[at] == _DOT:
@@ -383,7 +388,7 @@ def _general_line(
                 break
         if count > 2:
             first, second, is_phased = np.int16(-3), np.int16(-3), False
-        is_phased = is_phased and first != second
+        is_phased = is_phased and first != second and not starts_unphased
         if count == 2 and not is_phased and second >= 0 and first > second:
             first, second = second, first
         alleles[j, 0], alleles[j, 1], phased[j] = first, second, is_phased
@@ -405,13 +410,15 @@ def general_calls(
     n_alts: npt.NDArray[np.int16],
     n_keys: npt.NDArray[np.int16],
     status: npt.NDArray[np.uint8],
+    leading_marks: bool,
     alleles: npt.NDArray[np.int16],
     phased: npt.NDArray[np.bool_],
 ) -> int:
     """Read the lines whose status is ``GENERAL`` and hand over those it does not know; return how many are handed.
 
     ``alleles`` and ``phased`` hold a row for every line that is not compact. Unphased whole calls are sorted, and phase
-    is kept where the two alleles differ.
+    is kept where the two alleles differ. ``leading_marks`` lets a call start with a phasing mark
+    (:mod:`genomix.io.vcf_phase_marks`).
     """
     row = handed = 0
     for line in range(len(status)):
@@ -419,7 +426,9 @@ def general_calls(
             continue
         if status[line] == GENERAL:
             f = fields[line]
-            known = _general_line(buf, f[9], f[10], n_alts[line], n_keys[line], alleles[row], phased[row])
+            known = _general_line(
+                buf, f[9], f[10], n_alts[line], n_keys[line], leading_marks, alleles[row], phased[row]
+            )  # fmt: skip
             if not known:
                 status[line] = HANDED
         handed += status[line] == HANDED

@@ -51,7 +51,8 @@ def run(context: StageContext) -> dict[str, Any]:
         error.where = error.where or section.sample_info.name
         raise
     write_json(context.out / "conversion.json", report.to_dict())
-    return {"records": report.n_records_read, "variants": report.n_variants_written, "samples": report.n_samples}
+    counts = {"records": report.n_records_read, "variants": report.n_variants_written, "samples": report.n_samples}
+    return {**counts, "warnings": list(report.warnings)} if report.warnings else counts
 
 
 def load_options(section: GenotypesSection, info: pl.DataFrame | None) -> LoadOptions:

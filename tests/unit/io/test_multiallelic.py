@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
+from genomix.io.alt_dosages import AltDosages
 from genomix.io.genotype_format import HAPLOID, MISSING, OVER_PLOIDY, RECORDS_SCHEMA, GenotypeBlock, general_block
 from genomix.io.multiallelic import drop_multiallelic, split_block
+from genomix.io.vcf_blocks import joined
 
 
 def records(alts: list[str], infos: list[str] | None = None) -> pl.DataFrame:
@@ -61,6 +65,35 @@ def test_each_alt_gets_a_record_whose_calls_are_those_of_a_loop() -> None:
             place += 1
     assert place == split.n_records
     assert (split.compact == block.compact).all()
+
+
+def test_each_record_of_a_split_has_the_dosages_of_its_alt() -> None:
+    block = mixed_block()
+    values = np.arange(30, dtype=np.float32).reshape(6, 5) / 16
+    lost = np.array([False, True, False, False])
+    block = replace(
+        block, alt_dosages=AltDosages(np.array([0, 3]), np.array([2, 3]), values[:5]), lost_dosages=lost,
+        dosages=None,
+    )  # fmt: skip
+    split = split_block(block)
+    n = [np.nan] * 5
+    # general records after the split: G and T of the first, three without, one ALT, then T, G, C
+    expected = [*values[:2].tolist(), n, n, n, n, *values[2:5].tolist()]
+    assert split.alt_dosages is None
+    assert split.dosages is not None
+    assert np.array_equal(split.dosages, np.array(expected, dtype=np.float32), equal_nan=True)
+    assert split.lost_dosages is not None
+    assert split.lost_dosages.tolist() == [False, False, True, True, True, False, False, False, False]
+
+    part = block.select(np.array([True, False, True, True, False, True, True])).select_samples(np.array([3, 1]))
+    assert part.alt_dosages is not None
+    assert (part.alt_dosages.rows.tolist(), part.alt_dosages.counts.tolist()) == ([1], [3])
+    assert np.array_equal(part.alt_dosages.values, values[2:5][:, [3, 1]])
+    both = joined([part, block.general().select_samples(np.array([3, 1]))])
+    assert both.alt_dosages is not None
+    assert both.lost_dosages is not None
+    assert both.alt_dosages.rows.tolist() == [1, part.alleles.shape[0] + 1, part.alleles.shape[0] + 5]
+    assert np.flatnonzero(both.lost_dosages).tolist() == [0, part.alleles.shape[0] + 3]
 
 
 def test_the_block_given_is_not_changed() -> None:

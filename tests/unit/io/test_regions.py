@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from genomix.errors import ConfigError, FormatError, TruncatedInputError
-from genomix.io.regions import TO_THE_END, merged_regions, parse_regions, read_regions_file
+from genomix.io.regions import TO_THE_END, merged_regions, parse_regions, read_regions_file, split_regions
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,22 @@ from genomix.io.regions import TO_THE_END, merged_regions, parse_regions, read_r
 )
 def test_a_text_is_a_region(text: str, row: tuple[str, int, int]) -> None:
     assert parse_regions((text,)).intervals.rows() == [row]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1", ["1"]),
+        ("1,100", ["1", "100"]),
+        ("1:5,100", ["1:5,100"]),
+        ("1:1,000,000-2,000,000,X:7", ["1:1,000,000-2,000,000", "X:7"]),
+        ("1:1,000-,2", ["1:1,000-", "2"]),
+        ("1:1,0000", ["1:1", "0000"]),
+        ("2:1-5,3:1,000", ["2:1-5", "3:1,000"]),
+    ],
+)
+def test_commas_part_regions_and_group_digits(text: str, parts: list[str]) -> None:
+    assert split_regions(text) == parts
 
 
 @pytest.mark.parametrize("text", ["", "1:", "1:0", "1:0-5", "1:9-5", "1: 5", "1:99999999999999999-", ":5"])

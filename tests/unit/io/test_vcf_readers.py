@@ -6,6 +6,7 @@ import gzip
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,10 @@ import polars as pl
 import pytest
 
 from genomix.errors import FormatError, InputNotFoundError
-from genomix.io.genotype_format import COMPACT_MISSING, OpenOptions
+from genomix.io.genotype_format import COMPACT_MISSING, DosageField, OpenOptions
 from genomix.io.regions import Regions
 from genomix.io.vcf import FORMAT, VcfSource
+from genomix.io.vcf_dosages import dosages_of
 from tests.unit.io.vcf_readers import assert_same, bgzf_members, outcome, read_all
 
 HEAD = """##fileformat=VCFv4.3
@@ -59,6 +61,64 @@ def test_normal_form(tmp_path: Path, reader: str) -> None:
         [False, False, True, True], [False] * 4, [False, True, False, False], [False, False, True, False],
     ]  # fmt: skip
     assert block.records.row(0) == ("chr1", 1, ".", "A", "G", "9.50", ".", ".")
+
+
+@pytest.mark.parametrize("version", ["4.4", "4.5", "4.10"])
+@BOTH
+def test_a_mark_before_the_first_allele(tmp_path: Path, reader: str, version: str) -> None:
+    """Alleles and phase by section 1.6.2 of VCF 4.4: the first mark is the first allele's."""
+    path = vcf(tmp_path / "a.vcf", "\n".join((
+        record(1, "/0/1 |0|1 |1|0 /1/0"), record(2, "/0|1 |1/0 0|1 /1|0"), record(3, "/1 |0 /. |."),
+        record(4, "|.|. /./. |.|1 /.|1"), record(5, "3:|2|1 3:/2|1 . 4:|1|1", alt="G,T", keys="DP:GT"),
+        record(6, "|0|0|1 /0/1/1 |0|2:/ /2/2:|", alt="G,T", keys="GT:XX"),
+    )))  # fmt: skip
+    path.write_text(path.read_text().replace("VCFv4.3", f"VCFv{version}", 1))
+    block = read_all(path, reader=reader)
+    assert block is not None
+    assert block.alleles.tolist() == [
+        [[0, 1], [0, 1], [1, 0], [0, 1]],
+        [[0, 1], [0, 1], [0, 1], [0, 1]],
+        [[1, -2], [0, -2], [-1, -2], [-1, -2]],
+        [[-1, -1], [-1, -1], [-1, 1], [-1, 1]],
+        [[2, 1], [1, 2], [-1, -2], [1, 1]],
+        [[-3, -3], [-3, -3], [0, 2], [2, 2]],
+    ]
+    assert block.phased.tolist() == [
+        [False, True, True, False], [False, False, True, False], [False] * 4, [False, False, True, False],
+        [True, False, False, False], [False, False, True, False],
+    ]  # fmt: skip
+
+
+def test_marks_before_first_alleles_are_read_by_kernels(tmp_path: Path) -> None:
+    path = vcf(tmp_path / "a.vcf", "\n".join((record(1, "/0/1 |0|1 |1|0 /1/0"), record(2, "/1 |. /0|1 1"))))
+    path.write_text(path.read_text().replace("VCFv4.3", "VCFv4.4", 1))
+    with VcfSource(path, OpenOptions(reader="fast")) as source:
+        list(source.blocks())
+        assert source.n_handed == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "calls", "message"),
+    [
+        ("4.3", "0/1 0/1 |0|1 /1", "starts with a phasing mark, which VCF has from version 4.4 on (sample no. 3)"),
+        ("4.3", "0/1 0/x |0|1 0/1", "starts with a phasing mark, which VCF has from version 4.4 on (sample no. 3)"),
+        ("4.3", "0/1 0/x 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 //1 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 |/1 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 / 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 /1/ 0|1 0/1", "cannot be parsed"),
+        ("4.4", "0/1 /0/2 0|1 0/1", "names an allele"),
+        ("4.4", "0/1 /0/70000 0|1 0/1", "names an allele"),
+    ],
+)
+@BOTH
+def test_marks_that_no_call_has(tmp_path: Path, reader: str, version: str, calls: str, message: str) -> None:
+    path = vcf(tmp_path / "a.vcf", f"{record(1, '0/1 0/1 0/1 0/1')}\n{record(2, calls)}")
+    path.write_text(path.read_text().replace("VCFv4.3", f"VCFv{version}", 1))
+    with pytest.raises(FormatError) as caught:
+        read_all(path, reader=reader)
+    assert message in str(caught.value)
+    assert f"a.vcf:{FIRST_RECORD + 1}" in str(caught.value)
 
 
 def test_compact_codes(tmp_path: Path) -> None:
@@ -318,6 +378,66 @@ def test_a_key_without_any_value_is_missing(tmp_path: Path, reader: str, bcftool
 
 
 @pytest.mark.external_tool
+@pytest.mark.parametrize("field", ["auto", "GT", "DS", "GP"])
+@pytest.mark.parametrize("split", [True, False])
+def test_dosages_of_several_alts_by_every_reader(
+    tmp_path: Path, bcftools: str, split: bool, field: DosageField
+) -> None:
+    """VCF and BCF, each by both readers; what they hold is worked out by hand."""
+    six = "0.1,0.2,0.3,0.1,0.2,0.1"
+    lines = [
+        record(1, "0.25,1 2,0 . 0.5,.", alt="G,T", keys="DS"),
+        record(2, "0/1:0.75,0 1:0.5,0.25 .:.,. 2/2:0,2", alt="G,T", keys="GT:DS"),
+        record(3, f"{six} 0,0,1,0,0,0 0,0,1 .", alt="G,T", keys="GP"),
+        record(4, "0/1:0.5 1/1:1 0/0:0 0/2:1", alt="G,T", keys="GT:DS"),
+        record(5, "0/1:. 1/1:. 0/0:. 0/2:.", alt="G,T", keys="GT:DS"),
+        record(6, "0.5 1.5 0 2", keys="DS"),
+    ]
+    path = vcf(tmp_path / "a.vcf", "\n".join(lines))
+    # a DS of record 4 has too few values for Number=A
+    path.write_text(path.read_text().replace("ID=DS,Number=A", "ID=DS,Number=.").replace("GP,Number=G", "GP,Number=."))
+    packed = tmp_path / "a.bcf"
+    subprocess.run([bcftools, "view", "-Ob", "-o", packed, path], check=True, capture_output=True)
+    block = read_all(path, reader="reference", dosage_field=field, split_dosages=split)
+    assert block is not None
+    for source, reader, size in ((path, "fast", 1), (packed, "fast", None), (packed, "reference", 2)):
+        found = read_all(source, reader=reader, dosage_field=field, split_dosages=split, block_size=size)
+        assert found is not None
+        assert_same(replace(found, fixed=block.fixed), block)
+    n = None
+    held: dict[int, list[list[float | None]]] = {
+        0: [[0.25, 2, n, 0.5], [1, 0, n, n]],
+        1: [[0.75, 1, n, 0], [0, 0.5, n, 2]],  # of a haploid call twice the share
+        2: [[0.2 + 2 * 0.3 + 0.2, 2, 0, n], [0.1 + 0.2 + 2 * 0.1, 0, 2, n]],
+    }
+    rows, lost = {"auto": ([0], []), "GT": ([], []), "DS": ([0, 1], [3]), "GP": ([0, 2], [])}[field]
+    if not split:
+        rows, lost = [], sorted(rows + lost)
+    assert (block.alt_dosages.rows.tolist() if block.alt_dosages else []) == rows
+    assert (np.flatnonzero(block.lost_dosages).tolist() if block.lost_dosages is not None else []) == lost
+    if block.alt_dosages is not None:
+        expected = np.array([row for i in rows for row in held[i]], dtype=np.float32)
+        assert np.allclose(block.alt_dosages.values, expected, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("n_alts", [1, 2, 3, 7])
+def test_expected_copies_are_those_of_a_loop_over_genotypes(n_alts: int) -> None:
+    rng = np.random.default_rng(n_alts)
+    pairs = [(a, b) for b in range(n_alts + 1) for a in range(b + 1)]  # the order of VCF, section 1.6.2, GL
+    given = np.full((9, len(pairs)), np.nan)
+    expected = np.full((n_alts, 9), np.nan)
+    for sample in range(8):
+        sets = [(a,) for a in range(n_alts + 1)] if sample < 2 else pairs
+        given[sample, : len(sets)] = rng.dirichlet(np.ones(len(sets)))
+        for alt in range(1, n_alts + 1):
+            copies = [genotype.count(alt) * (2 / len(genotype)) for genotype in sets]
+            expected[alt - 1, sample] = np.dot(copies, given[sample, : len(sets)])
+    told = SimpleNamespace(format=lambda _: given)
+    found, understood = dosages_of(told, "GP", np.zeros(9, dtype=np.bool_), n_alts, 0)
+    assert understood
+    assert np.allclose(found, expected, atol=1e-6, equal_nan=True)
+
+
 def test_bcf_of_every_kind_by_both_readers(tmp_path: Path, bcftools: str) -> None:
     """Long alleles and names, several filters, no filter, many ALTs, haploid, half and tetraploid calls, no GT."""
     lines = [

@@ -46,7 +46,7 @@ def outcome(path: Path, **options: Any) -> GenotypeBlock | GenomixError | None:
 
 
 def assert_same(a: GenotypeBlock | GenomixError | None, b: GenotypeBlock | GenomixError | None) -> None:
-    """Fail unless two readings are equal: records, alleles, phase, absent calls and dosages, or the same error."""
+    """Fail unless two readings are equal: records, alleles, phase, absent calls and all dosages, or the same error."""
     if isinstance(a, GenomixError) or isinstance(b, GenomixError):
         assert type(a) is type(b), f"one reader says {a!r}, the other {b!r}"
         assert str(a) == str(b)
@@ -62,6 +62,14 @@ def assert_same(a: GenotypeBlock | GenomixError | None, b: GenotypeBlock | Genom
     assert (a.dosages is None) == (b.dosages is None)
     if a.dosages is not None and b.dosages is not None:
         assert np.array_equal(a.dosages, b.dosages, equal_nan=True)
+    assert (a.alt_dosages is None) == (b.alt_dosages is None)
+    if a.alt_dosages is not None and b.alt_dosages is not None:
+        for name in ("rows", "counts", "values"):
+            x, y = getattr(a.alt_dosages, name), getattr(b.alt_dosages, name)
+            assert np.array_equal(x, y, equal_nan=True), f"{name} of the ALTs' dosages"
+    assert (a.lost_dosages is None) == (b.lost_dosages is None)
+    if a.lost_dosages is not None and b.lost_dosages is not None:
+        assert np.array_equal(a.lost_dosages, b.lost_dosages)
 
 
 def inflated(path: Path) -> bytes:

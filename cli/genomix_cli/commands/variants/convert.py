@@ -247,12 +247,12 @@ def _check_writable(prefix: Path, *, listed: bool) -> None:
 
 def _regions(texts: list[str] | None, path: Path | None) -> Regions | None:
     from genomix.errors import ConfigError
-    from genomix.io.regions import parse_regions, read_regions_file
+    from genomix.io.regions import parse_regions, read_regions_file, split_regions
 
     if texts and path is not None:
         raise ConfigError("regions are given twice", hint="--region or --regions-file")
     if texts:
-        return parse_regions(tuple(part for text in texts for part in text.split(",")))
+        return parse_regions(tuple(part for text in texts for part in split_regions(text)))
     return read_regions_file(path) if path is not None else None
 
 
@@ -292,6 +292,8 @@ def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool)
     absent = ", ".join(report.absent_contigs)
     if absent:
         say(f"warning: neither the header nor a record of the input has these contigs of the regions: {absent}")
+    for text in report.warnings:
+        say(f"warning: {text}")
     lost = {reason: n for reason, n in report.records_left_out.items() if reason not in ASKED_FOR}
     if strict and lost:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in lost.items())
@@ -303,3 +305,5 @@ def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool)
         raise StrictError(
             f"regions on contigs that the input lacks, under --strict: {absent}", hint="other regions, or no --strict"
         )
+    if strict and report.warnings:
+        raise StrictError(f"{len(report.warnings)} warning(s) under --strict", hint="mend them, or leave out --strict")
