@@ -306,7 +306,7 @@ def _sizes(study: Study, report: CheckReport, found: _Found) -> None:
                 report.warnings.append(
                     f"{len(values)} people are fewer than the {need.n} that {parameters} parameters need (Riley)"
                 )
-        share = study.split.held_out if study.split.design == "holdout" else 1.0
+        share = study.split.held_out if study.split.design in ("holdout", "by_time") else 1.0
         held_out = round(share * float(values.sum()))
         if held_out < MODEST_EVENTS:
             report.warnings.append(f"about {held_out} events will be held out: intervals will be wide")

@@ -232,8 +232,8 @@ def _link(found: Found, folder: Path) -> str:
 def _split(found: Found) -> str:
     keep = "kin_groups" if found.genotypes else "subjects"
     return f"""[split]
-design = "holdout"             # or "cross_validation" (few people: use this one)
-keep_together = "{keep}"   # kin_groups | kinship_clusters | subjects
+design = "holdout"             # or "cross_validation" (few people: use this one), "by_time", "by_site"
+keep_together = "{keep}"   # kin_groups | kinship_clusters | families | subjects
 kinship = 0.177                # KING coefficient above which relatives stay together
 held_out = 0.3
 tuning = 0.15

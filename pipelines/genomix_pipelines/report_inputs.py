@@ -37,6 +37,7 @@ UNIT_COLUMNS = ("code", "unit_from", "unit_to", "values", "action")
 SPLIT_WORDS = {
     "kin_groups": "close relatives (KING above {kinship:g}) are kept on one side",
     "kinship_clusters": "clusters of low kinship are kept on one side",
+    "families": "families are kept on one side",
     "subjects": "all rows of one person are kept on one side",
 }
 
@@ -136,6 +137,11 @@ def split_sentence(study: Study) -> str:
     together = SPLIT_WORDS[split.keep_together].format(kinship=split.kinship)
     if split.design == "cross_validation":
         return f"{split.folds}-fold cross-validation: every row is held out once, and {together}"
+    if split.design == "by_site":
+        return f"each value of {split.column} is held out in turn, with models of the others, and {together}"
+    if split.design == "by_time":
+        by = split.column or "prediction time"
+        return f"the latest {split.held_out:.0%} of the rows by {by} are held out, those before tune; {together}"
     return f"{split.held_out:.0%} of the rows are held out and {split.tuning:.0%} tune the model; {together}"
 
 

@@ -108,6 +108,10 @@ class Study(Section):
              "[features] names no family; leave it out for a study that only describes its data"),
             (self.modelled and self.split.keep_together != "subjects" and not self.genotypes,
              "[split] keep_together needs [genotypes]; without them write keep_together = \"subjects\""),
+            (self.modelled and self.split.column and not (self.genotypes or self.of_table),
+             "[split] column is of the samples of [genotypes] or of the table of a table study"),
+            (self.modelled and self.split.design == "by_time" and not (self.split.column or self.task),
+             '[split] design = "by_time" needs column: the rows of this study have no prediction time'),
             (self.split.keep_together == "kinship_clusters" and self.split.clusters < self.split.folds,
              "[split] clusters must be at least the number of folds"),
         ):  # fmt: skip

@@ -210,10 +210,17 @@ class LinkSection(Section):
 
 
 class SplitSection(Section):
-    """[split]: what is never divided, and how rows are dealt to parts."""
+    """[split]: what is never divided, and how rows are dealt to parts.
 
-    design: Literal["holdout", "cross_validation"] = "holdout"
-    keep_together: Literal["kin_groups", "kinship_clusters", "subjects"] = "kin_groups"
+    ``by_time`` holds out the latest rows, by prediction time or by ``column`` (numbers); ``by_site`` each value of
+    ``column`` in turn. ``column`` is one of the table study's table or of the samples' own (``sample_info``);
+    ``family_column`` is of the samples', for ``keep_together = "families"``.
+    """
+
+    design: Literal["holdout", "cross_validation", "by_time", "by_site"] = "holdout"
+    column: str | None = None
+    keep_together: Literal["kin_groups", "kinship_clusters", "families", "subjects"] = "kin_groups"
+    family_column: str | None = None
     kinship: Annotated[float, Field(ge=0.0442, lt=0.5)] = 0.177
     clusters: Annotated[int, Field(ge=2)] = 20
     held_out: Share = 0.3
@@ -225,6 +232,12 @@ class SplitSection(Section):
     def _leave_some_for_training(self) -> SplitSection:
         if self.held_out + self.tuning >= 0.9:
             raise ValueError("held_out + tuning must leave at least a tenth of the rows for training")
+        if self.design == "by_site" and self.column is None:
+            raise ValueError('design = "by_site" needs column, which says the site of each row')
+        if self.column is not None and self.design not in ("by_time", "by_site"):
+            raise ValueError(f"column has no meaning with design = {self.design!r}")
+        if (self.keep_together == "families") != (self.family_column is not None):
+            raise ValueError('keep_together = "families" and family_column belong together')
         return self
 
 

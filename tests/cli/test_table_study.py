@@ -273,3 +273,34 @@ def test_without_features_the_table_is_described(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out/report.json").read_text())
     names = [s["name"] for s in report["sections"]]
     assert names == ["summary", "cohort_flow", "data_quality", "limitations", "reproducibility"]
+
+
+@pytest.mark.parametrize("design", ["by_time", "by_site"])
+def test_rows_are_held_out_by_time_and_by_site(design: str, tmp_path: Path) -> None:
+    """A person whose rows lie on both sides of a boundary has some of them unused, and none on two sides."""
+    column = {"by_time": "stay", "by_site": "ward"}[design]
+    rows = write_stays(tmp_path, n_people=300)
+    text = STUDY.replace("[split]", f'[split]\ndesign = "{design}"\ncolumn = "{column}"')
+    (tmp_path / "study.toml").write_text(text.replace("resamples = 200", "resamples = 100"))
+    assert main(["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
+    current = json.loads((tmp_path / "out/current.json").read_text())
+    folder = next(tmp_path.glob("out/stages/split/*"))
+    assert current
+    index = pl.read_parquet(folder / "index.parquet")
+    folds = [c for c in index.columns if c.startswith("fold_")]
+    stays = [rows[i] for i in index["source_row"].to_list()]
+    for fold in folds:
+        roles = index[fold].to_list()
+        sides: dict[int, set[str]] = {}
+        for person, role in zip(index["subject_id"].to_list(), roles, strict=True):
+            sides.setdefault(person, set()).add(role)
+        assert all(len(s - {"unused"}) <= 1 for s in sides.values())
+        held = [s for s, r in zip(stays, roles, strict=True) if r == "held_out"]
+        trained = [s for s, r in zip(stays, roles, strict=True) if r in ("train", "tuning")]
+        if design == "by_time":
+            assert min(s["stay"] for s in held) > max(s["stay"] for s in trained)
+        else:
+            assert {s["ward"] for s in held} == {sorted({s["ward"] for s in stays} - {"?"})[int(fold[5:])]}
+            assert not {s["ward"] for s in held} & {s["ward"] for s in trained}
+    page = (tmp_path / "out/report.html").read_text()
+    assert ("The latest 30% of the rows by stay" if design == "by_time" else "Each value of ward is held out") in page

@@ -30,7 +30,7 @@ def run(context: StageContext) -> dict[str, Any]:
         matrix, families, options, inputs,
         binary=study.binary,
         kinship=pairs,
-        kinship_threshold=None if study.split.keep_together == "kinship_clusters" else study.split.kinship,
+        kinship_threshold=study.split.kinship if study.split.keep_together in ("kin_groups", "subjects") else None,
         imputed={fold: imputed_from_training_rows(context, matrix, fold) for fold in range(len(matrix.folds))},
         outcome_codes=tuple(cohort["outcome_codes"]),
         in_gap=cohort.get("rows_with_outcome_in_gap") if cohort.get("gap_days") != 0 else None,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from genomix.errors import LabelError
+from genomix.errors import ConfigError, LabelError
 from genomix.features.link import sample_of_subject
 from genomix.features.matrix import RowArray
 from genomix.features.split import assign_parts, assign_roles, crossing_kinship, merge_groups, strata_of_labels
+from genomix.features.split_designs import check_largest_unit, roles_by_site, roles_by_time
+from genomix.io.tables import read_text_columns
 from genomix.provenance import write_json
 from genomix.schemas.features import INDEX
 from genomix.schemas.people import FLOW
@@ -27,12 +30,11 @@ def run(context: StageContext) -> dict[str, Any]:
     rows, sample_of_row, flow = usable_rows(context, labels, binary=study.binary)
     check_labels(rows["value"], binary=study.binary)
     groups = units_of_rows(context, rows["subject_id"].to_numpy(), sample_of_row)
-    parts = deal(study, rows["value"].to_numpy(), groups)
     index = rows.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "subject_id", "prediction_time",
         pl.col("value").alias("label"), "weight", *(c for c in ("source_row",) if c in rows.columns),
     ).with_columns(pl.Series("kin_group", groups, dtype=pl.Int64))  # fmt: skip
-    for name, roles in assign_roles(parts, design=study.split.design, n_folds=study.split.folds).items():
+    for name, roles in roles_of_rows(context, rows, groups, sample_of_row).items():
         index = index.with_columns(pl.Series(name, roles, dtype=pl.String))
     INDEX.validate(index).write_parquet(context.out / "index.parquet")
     pl.DataFrame({"sample": pl.Series(sample_of_row, dtype=pl.Int64)}).write_parquet(
@@ -107,19 +109,88 @@ def units_of_rows(context: StageContext, subjects: RowArray, sample_of_row: RowA
     keep_together = context.study.split.keep_together
     if keep_together == "subjects" or not context.has("kinship"):
         return merge_groups(subjects, np.full(len(subjects), -1, dtype=np.int64))
+    if keep_together == "families":
+        families = sample_column(context, str(context.study.split.family_column), sample_of_row)
+        known = sorted({f for f in families if f is not None})
+        numbers = {family: number for number, family in enumerate(known)}
+        return merge_groups(subjects, np.array([-1 if f is None else numbers[f] for f in families], dtype=np.int64))
     groups = pl.read_parquet(context.folder("kinship") / "groups.parquet")
     column = groups["cluster" if keep_together == "kinship_clusters" else "group"].to_numpy()
     return merge_groups(subjects, np.where(sample_of_row >= 0, column[sample_of_row], -1))
 
 
-def deal(study: Study, labels: np.ndarray[Any, np.dtype[np.float64]], groups: RowArray) -> RowArray:
-    """Deal rows to parts by the study's design."""
-    split = study.split
+def roles_of_rows(
+    context: StageContext, rows: pl.DataFrame, groups: RowArray, sample_of_row: RowArray
+) -> dict[str, list[str]]:
+    """Return the role of each row in each fold, by the study's design."""
+    study: Study = context.study
+    split, seed = study.split, study.study.seed
+    labels = rows["value"].to_numpy()
+    strata = strata_of_labels(labels, binary=study.binary) if split.stratify else np.zeros(len(labels), dtype=np.int64)
+    if split.design == "by_time":
+        found = roles_by_time(groups, times_of_rows(context, rows, sample_of_row), **_shares(study))
+        return {"fold_0": found.roles}
+    if split.design == "by_site":
+        sites = column_of_rows(context, rows, sample_of_row)
+        return roles_by_site(groups, sites, strata, tuning=split.tuning, seed=seed)
     shares: tuple[float, ...] = (1 - split.tuning - split.held_out, split.tuning, split.held_out)
     if split.design == "cross_validation":
         shares = (1 / split.folds,) * split.folds
-    strata = strata_of_labels(labels, binary=study.binary) if split.stratify else np.zeros(len(labels), dtype=np.int64)
-    return assign_parts(groups, strata, shares=shares, seed=study.study.seed)
+    check_largest_unit(groups, shares)
+    parts = assign_parts(groups, strata, shares=shares, seed=seed)
+    return assign_roles(parts, design=split.design, n_folds=split.folds)
+
+
+def _shares(study: Study) -> dict[str, float]:
+    return {"held_out": study.split.held_out, "tuning": study.split.tuning}
+
+
+def times_of_rows(context: StageContext, rows: pl.DataFrame, sample_of_row: RowArray) -> np.ndarray[Any, Any]:
+    """Return what rows are ordered by: the prediction time (in days), or the numbers of a column; NaN where unknown."""
+    name = context.study.split.column
+    if name is None:
+        times = rows["prediction_time"].dt.epoch("us").cast(pl.Float64) / 86_400_000_000
+        return times.fill_null(float("nan")).to_numpy()
+    values = pl.Series(name, column_of_rows(context, rows, sample_of_row), dtype=pl.String)
+    numbers = values.cast(pl.Float64, strict=False)
+    wrong = values.is_not_null() & numbers.is_null()
+    if wrong.any():
+        raise LabelError(
+            f"column {name!r} holds what is no number in {int(wrong.sum()):,} rows: no rows can be ordered by it",
+            hint="a column of years or days",
+        )
+    return numbers.fill_null(float("nan")).to_numpy()
+
+
+def column_of_rows(context: StageContext, rows: pl.DataFrame, sample_of_row: RowArray) -> list[str | None]:
+    """Return the text of the split's column for each row, from the study's table or from the samples."""
+    name = str(context.study.split.column)
+    if not context.study.of_table:
+        return sample_column(context, name, sample_of_row)
+    table = context.study.table
+    texts = read_text_columns(context.files["table"], [name], missing=table.missing_values)[name]
+    found: list[str | None] = texts.gather(rows["source_row"]).to_list()
+    return found
+
+
+def sample_column(context: StageContext, name: str, sample_of_row: RowArray) -> list[str | None]:
+    """Return a column of the samples' own table as text, for the sample of each row."""
+    table = pl.read_parquet(context.folder("genotype_qc") / "sample_info.parquet")
+    if name not in table.columns:
+        raise ConfigError(
+            f"[split] names the column {name!r}, which the samples do not have",
+            hint="they have: " + ", ".join(c for c in table.columns if c != "sample_id"),
+        )
+    values = table[name].cast(pl.String).to_list()
+    return [None if s < 0 else values[s] for s in sample_of_row.tolist()]
+
+
+def files(study: Study, _target: str | None) -> dict[str, Path]:
+    """Return the study's table where the split reads a column of it."""
+    if study.of_table and study.split.column is not None:
+        assert study.table is not None
+        return {"table": study.table.path}
+    return {}
 
 
 def describe(context: StageContext, index: pl.DataFrame, sample_of_row: RowArray) -> dict[str, Any]:
@@ -141,6 +212,7 @@ def describe(context: StageContext, index: pl.DataFrame, sample_of_row: RowArray
     sizes = index.group_by("kin_group").len()["len"].to_numpy()
     return {
         "design": split.design,
+        "column": split.column,
         "keep_together": split.keep_together,
         "kinship_threshold": split.kinship if split.keep_together == "kin_groups" else None,
         "units": len(sizes),
@@ -157,6 +229,7 @@ def parameters(study: Study, _target: str | None) -> dict[str, Any]:
 STAGE = Stage(
     name="split",
     run=run,
+    files=files,
     needs=("cohort", "link", "genotype_qc", "kinship"),
     parameters=parameters,
     per_target=True,

@@ -56,7 +56,7 @@ def test_a_good_study_loads_with_paths_beside_it(folder: Path) -> None:
         ('title = "T"', "", "key 'study.title' is missing"),
         ('windows = ["30d", "full"]', 'windows = ["30 days"]', r"features.record_windows.windows.0: .*pattern"),
         ('windows = ["30d", "full"]', "windows = []", r"features.record_windows.windows: .*at least 1 item"),
-        ('keep_together = "subjects"', 'keep_together = "families"', "split.keep_together: .*'kin_groups'"),
+        ('keep_together = "subjects"', 'keep_together = "pedigrees"', "split.keep_together: .*'kin_groups'"),
         ('keep_together = "subjects"', "held_out = 1.5", "split.held_out: .*less than 1"),
         ('keep_together = "subjects"', "", r"keep_together needs \[genotypes\]"),
         ('keep_together = "subjects"', 'keep_together = "subjects"\nheld_out = 0.6\ntuning=0.35', "at least a tenth"),
