@@ -46,6 +46,33 @@ def gain(row: dict[str, Any]) -> Estimate:
     return Estimate(row["delta"], row["delta_low"], row["delta_high"])
 
 
+def control(row: dict[str, Any]) -> Estimate:
+    """Return the same difference with the rung's own columns shuffled between people."""
+    return Estimate(row["control_delta"], row["control_low"], row["control_high"])
+
+
+def has_controls(inputs: ReportInputs) -> bool:
+    """Say whether a rung was trained with its columns shuffled."""
+    return bool(inputs.ladder["control_delta"].is_not_null().any())
+
+
+def control_sentence(found: list[dict[str, Any]]) -> str:
+    """Return what the rungs' columns change when they are shuffled between people, so that they tell nothing."""
+    judged = [r for r in found if control(r).known and control(r).has_interval]
+    if not judged:
+        return "The permutation control is not estimable here."
+    better = [r for r in judged if verdict(control(r), r["metric"]) == "a gain"]
+    rule = "Each step was made once more with its columns shuffled between people, so that they tell nothing."
+    if not better:
+        return f"{rule} No shuffled step shows a gain, as it should be."
+    said = "; ".join(
+        f"{RUNG_WORDS.get(r['rung'], in_words(r['rung']).lower())} changed {metric_name(r['metric']).label} by "
+        f"{control(r).text(signed=True)}"
+        for r in better
+    )
+    return f"{rule} Shuffled, {said}. That is chance, so a gain of that size says nothing."
+
+
 def verdict(difference: Estimate, metric: str) -> str:
     """Return what an interval around a paired difference allows to say."""
     if not difference.known:

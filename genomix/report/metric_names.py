@@ -22,6 +22,12 @@ METRIC_NAMES: dict[str, MetricName] = {
     "brier": MetricName("Brier score", "lower", None, "mean squared error of the predicted probability"),
     "brier_skill": MetricName("Scaled Brier score", "higher", 0.0, "Brier score relative to predicting the prevalence"),
     "log_loss": MetricName("Log loss", "lower", None, "mean negative log-likelihood of the outcome"),
+    "net_benefit": MetricName(
+        "Net benefit at the threshold",
+        "higher",
+        0.0,
+        "true positives per person, less false ones weighed by the threshold",
+    ),
     "calibration_slope": MetricName("Calibration slope", "near", 1.0, "below 1: predictions too extreme"),
     "calibration_intercept": MetricName(
         "Calibration intercept", "near", 0.0, "below 0: predictions too high on average"

@@ -339,6 +339,7 @@ class ModelSection(Section):
     """[model]: the boosted model's settings, and how intervals are made.
 
     Rows and columns are not subsampled unless the study asks for it, so that the CPU and a GPU grow the same trees.
+    ``permutation_control`` trains each rung of the ladder once more with its own columns shuffled between rows.
     """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -350,6 +351,7 @@ class ModelSection(Section):
     max_rounds: Annotated[int, Field(ge=1)] = 600
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 30
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    permutation_control: bool = True
 
 
 class ReportSection(Section):

@@ -354,7 +354,8 @@ def _rung(
         "metric": metric, "estimate": value, "low": None if value is None else value - half,
         "high": None if value is None else value + half, "delta": None if first else delta,
         "delta_low": None if first else delta - delta_half, "delta_high": None if first else delta + delta_half,
-        "note": note,
+        "control_delta": None if first else 0.001, "control_low": None if first else 0.001 - delta_half,
+        "control_high": None if first else 0.001 + delta_half, "note": note,
     }  # fmt: skip
 
 

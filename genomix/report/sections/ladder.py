@@ -11,8 +11,11 @@ from genomix.report.charts import Row, interval_chart, interval_panels
 from genomix.report.inputs import ReportInputs
 from genomix.report.ladder_rows import (
     GENETIC,
+    control,
+    control_sentence,
     gain,
     genetic_finding,
+    has_controls,
     has_genetics,
     ladder_metric,
     own,
@@ -25,6 +28,7 @@ from genomix.report.numbers import NOT_ESTIMABLE, count, not_estimable, partitio
 from genomix.report.select import ALL, counts, is_table, mark, pages, sentence, unit_word
 
 TITLE = "What genetics adds"
+SHUFFLED = "The same change with the columns shuffled"
 
 
 def render(inputs: ReportInputs) -> Section | None:
@@ -57,6 +61,8 @@ def _one(inputs: ReportInputs, target: str) -> list[Block]:
     metric = ladder_metric(inputs)
     found = rungs(inputs, target=target)
     blocks: list[Block] = [Bullets(tuple(rung_sentence(r) for r in found))]
+    if has_controls(inputs):
+        blocks.append(Note("Permutation control", control_sentence(found)))
     if any(r["step"] > 0 for r in found):
         blocks.append(_figure(inputs, target, found, metric))
     groups = [g for g in sorted(inputs.ladder["group"].unique().to_list()) if g != ALL]
@@ -171,9 +177,10 @@ def _targets_figure(inputs: ReportInputs, shown: list[str], steps: list[str], me
 
 def _table(inputs: ReportInputs, names: list[str], groups: list[str]) -> Table:
     first = (Column("Target"),) if len(names) > 1 else (Column("Group"),) if groups != [ALL] else ()
+    shown = has_controls(inputs)
     columns = (
         *first, Column("Rung"), Column("Measure"), Column("Features", True), Column("Value", True),
-        Column("Change from the rung before", True), Column("Reading"),
+        Column("Change from the rung before", True), *([Column(SHUFFLED, True)] if shown else []), Column("Reading"),
     )  # fmt: skip
     rows = []
     metrics = sorted(inputs.ladder["metric"].unique().to_list(), key=lambda m: (m != ladder_metric(inputs), m))
@@ -182,17 +189,18 @@ def _table(inputs: ReportInputs, names: list[str], groups: list[str]) -> Table:
             for metric in metrics if len(names) == 1 else metrics[:1]:
                 for row in rungs(inputs, target=target, group=group, metric=metric):
                     lead = target if len(names) > 1 else group.split("=", 1)[-1]
-                    rows.append((*([Cell(lead)] if first else []), *_cells(row)))
+                    rows.append((*([Cell(lead)] if first else []), *_cells(row, shown)))
     return Table("Every rung, with 95 % intervals", columns, tuple(rows))
 
 
-def _cells(row: dict[str, Any]) -> tuple[Cell, ...]:
+def _cells(row: dict[str, Any], shown: bool) -> tuple[Cell, ...]:
     first = row["step"] == 0
     reading = verdict(gain(row), row["metric"]) if gain(row).known else not_estimable(row["note"])
     return (
         Cell(RUNG_NAMES.get(row["rung"], in_words(row["rung"]))), Cell(metric_name(row["metric"]).label),
         Cell(count(row["n_features"])), own(row).cell(),
         Cell("first rung") if first else gain(row).cell(signed=True) if gain(row).known else Cell(NOT_ESTIMABLE),
+        *([Cell("") if not control(row).known else control(row).cell(signed=True)] if shown else []),
         Cell("" if first else reading),
     )  # fmt: skip
 

@@ -71,7 +71,11 @@ def ladder_of(
     )
     matrix_columns = rung_sizes(context, names)
     notes = {"score": "; ".join(f"{s.name}: discovery cohorts {s.discovery_cohorts}" for s in context.study.scores)}
-    return ladder(renamed, n_features=matrix_columns, ancestry=ancestry, notes=notes, training_mean=means, **common)
+    controls = pl.read_parquet(context.folder("model") / "controls.parquet")
+    return ladder(
+        renamed, n_features=matrix_columns, ancestry=ancestry, notes=notes, training_mean=means,
+        threshold=context.study.study.threshold, controls=controls, **common,
+    )  # fmt: skip
 
 
 def rung_sizes(context: StageContext, names: list[str]) -> dict[str, int]:

@@ -17,10 +17,11 @@ from genomix_pipelines.study import Study
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write ``predictions.parquet``, ``rungs.json``, ``facts.json`` and ``bundles/fold_K/MODEL``."""
+    """Write ``predictions`` and ``controls`` (Parquet), ``rungs.json``, ``facts.json``, ``bundles/fold_K/MODEL``."""
     matrix = read_matrix(context.folder("features") / "matrix")
     rungs = rungs_of(matrix)
-    predictions, facts = [], []
+    predictions, facts, controls = [], [], []
+    shuffled = rungs if context.study.model.permutation_control else []
     for fold in range(len(matrix.folds)):
         block = matrix.for_fold(fold)
         for number, (name, rung, columns) in enumerate(runs(block, rungs)):
@@ -31,7 +32,10 @@ def run(context: StageContext) -> dict[str, Any]:
             facts.append({"fold": fold, "model": name, "features": len(columns), **fitted.facts})
             if rung is None:
                 save(context, matrix, fold, block, fitted, name)
+        controls += [control(context, matrix, fold, block, rungs, step) for step in range(1, len(shuffled))]
     PREDICTIONS.validate(pl.concat(predictions)).write_parquet(context.out / "predictions.parquet")
+    beside = pl.concat(controls) if controls else PREDICTIONS.empty()
+    PREDICTIONS.validate(beside).write_parquet(context.out / "controls.parquet")
     write_json(context.out / "rungs.json", [{"rung": r, "features": len(c)} for r, c in rungs])
     write_json(context.out / "facts.json", facts)
     return {"folds": len(matrix.folds), "models": len(facts), "features": matrix.for_fold(0).columns.height}
@@ -51,6 +55,27 @@ def runs(block: FeatureBlock, rungs: list[tuple[str, set[str]]]) -> list[tuple[s
     for rung, held in rungs[:-1]:
         chosen.append((rung, rung, [n for n, r in zip(names, column_rungs, strict=True) if r in held]))
     return chosen
+
+
+def control(
+    context: StageContext, matrix: FeatureMatrix, fold: int, block: FeatureBlock, rungs: list[tuple[str, set[str]]],
+    step: int,
+) -> pl.DataFrame:  # fmt: skip
+    """Return predictions of a rung whose own columns were shuffled between the rows of each part: they tell nothing.
+
+    The columns move together, so that what they tell of each other stays.
+    """
+    rung, held = rungs[step]
+    keep = block.columns.filter(pl.col("rung").is_in(sorted(held)))
+    chosen = block.select(keep["name"].to_list())
+    own = np.flatnonzero((keep["rung"] == rung).to_numpy())
+    values = chosen.values.copy()
+    draw = np.random.default_rng([context.study.study.seed, fold, step])
+    for role in ("train", "tuning", "held_out"):
+        rows = matrix.rows(fold, role)
+        values[np.ix_(rows, own)] = values[np.ix_(draw.permutation(rows), own)]
+    shuffled = FeatureBlock(values, chosen.columns)
+    return held_out(matrix, fold, shuffled, fit(context, matrix, fold, shuffled, "boosted"), rung)
 
 
 def fit(context: StageContext, matrix: FeatureMatrix, fold: int, block: FeatureBlock, kind: str) -> Fitted:
@@ -75,7 +100,7 @@ def objective(study: Study) -> Objective:
 
 def boosted_options(study: Study) -> dict[str, Any]:
     """Return the study's settings of the boosted model, by the model's own names."""
-    given = study.model.model_dump(mode="json", exclude={"resamples", "learning_rate"})
+    given = study.model.model_dump(mode="json", exclude={"resamples", "learning_rate", "permutation_control"})
     return {**given, "eta": study.model.learning_rate}
 
 
@@ -111,7 +136,10 @@ def save(
 
 def parameters(study: Study, _target: str | None) -> dict[str, Any]:
     """Return what determines the models, beside the features."""
-    return {"model": boosted_options(study), "seed": study.study.seed, "objective": objective(study)}
+    return {
+        "model": boosted_options(study), "seed": study.study.seed, "objective": objective(study),
+        "permutation_control": study.model.permutation_control,
+    }  # fmt: skip
 
 
 STAGE = Stage(

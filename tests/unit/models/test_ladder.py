@@ -112,3 +112,55 @@ def test_order_of_lines_does_not_matter() -> None:
     ask = {"target": "t", "objective": "binary", "n_features": N_FEATURES, "seed": 1, "n_resamples": 20}
     shuffled = simulated().sample(fraction=1.0, shuffle=True, seed=2)
     assert ladder(simulated(), **ask).equals(ladder(shuffled, **ask))
+
+
+def test_net_benefit_and_the_control_equal_a_loop_under_the_same_draws() -> None:
+    frame = simulated(folds=1)
+    rng = np.random.default_rng(4)
+    controls = frame.filter(pl.col("model") != "demographics").with_columns(
+        prediction=pl.Series(np.clip(rng.normal(0.4, 0.2, 480), 0.01, 0.99))
+    )
+    ask = {"target": "t", "objective": "binary", "n_features": N_FEATURES, "seed": 9, "n_resamples": 60}
+    found = ladder(frame, **ask, threshold=0.3, controls=controls)
+    y = frame.filter(pl.col("model") == "score")["label"].to_numpy()
+
+    def benefit(p: np.ndarray, rows: np.ndarray) -> float:
+        flagged = p[rows] >= 0.3
+        right, wrong = (flagged & (y[rows] == 1)).sum(), (flagged & (y[rows] == 0)).sum()
+        return float(right / len(rows) - wrong / len(rows) * 0.3 / 0.7)
+
+    def of(source: pl.DataFrame, rung: str) -> np.ndarray:
+        return source.filter(pl.col("model") == rung)["prediction"].to_numpy()
+
+    everyone = np.arange(240)
+    rows = found.filter(pl.col("metric") == "net_benefit").sort("step").to_dicts()
+    assert [r["control_delta"] is None for r in rows] == [True, False, False]
+    for step, (before, after) in enumerate([("demographics", "records"), ("records", "score")], start=1):
+        p, q, c = of(frame, before), of(frame, after), of(controls, after)
+        assert rows[step]["estimate"] == pytest.approx(benefit(q, everyone))
+        assert rows[step]["delta"] == pytest.approx(benefit(q, everyone) - benefit(p, everyone))
+        assert rows[step]["control_delta"] == pytest.approx(benefit(c, everyone) - benefit(p, everyone))
+        values = []
+        for drawn in np.concatenate(list(unit_draws(120, 60, seed=9))):
+            copies = np.repeat(everyone, np.repeat(drawn.astype(int), 2))
+            values.append(benefit(c, copies) - benefit(p, copies))
+        interval = np.quantile(values, (0.025, 0.975))
+        assert (rows[step]["control_low"], rows[step]["control_high"]) == pytest.approx(tuple(interval))
+    others = found.filter(pl.col("metric") != "net_benefit").drop("control_delta", "control_low", "control_high")
+    assert others.equals(ladder(frame, **ask).drop("control_delta", "control_low", "control_high"))
+
+
+def test_net_benefit_of_a_few_flagged_people_is_not_told() -> None:
+    found = ladder(
+        simulated(), target="t", objective="binary", n_features=N_FEATURES, seed=1, n_resamples=50, threshold=0.97
+    )
+    rows = found.filter((pl.col("metric") == "net_benefit") & (pl.col("group") == "all"))
+    assert rows["estimate"].null_count() == 3
+    assert set(rows["note"]) == {"fewer than 11 people on one side of the threshold"}
+
+
+def test_a_control_of_other_rows_is_refused() -> None:
+    frame = simulated()
+    controls = frame.filter((pl.col("model") == "score") & (pl.col("row") > 3))
+    with pytest.raises(ConfigError, match="the control of rung 'score' was not predicted on the rung's rows"):
+        ladder(frame, target="t", objective="binary", n_features=N_FEATURES, seed=1, n_resamples=50, controls=controls)

@@ -231,3 +231,23 @@ def test_examples_escape_every_text_and_load_nothing() -> None:
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 7
     assert "http" not in html.replace("http-equiv", "")
+
+
+def test_the_control_says_what_shuffled_columns_change() -> None:
+    from genomix.report.ladder_rows import control_sentence
+
+    def row(rung: str, step: int, low: float | None, high: float | None) -> dict[str, object]:
+        middle = None if low is None or high is None else (low + high) / 2
+        ends = {"control_delta": middle, "control_low": low, "control_high": high}
+        return {"rung": rung, "step": step, "metric": "auroc", **ends}
+
+    first, none, chance = (
+        row("demographics", 0, None, None),
+        row("records", 1, -0.01, 0.01),
+        row("score", 2, 0.002, 0.01),
+    )
+    assert control_sentence([first]) == "The permutation control is not estimable here."
+    assert control_sentence([first, none]).endswith("No shuffled step shows a gain, as it should be.")
+    said = control_sentence([first, none, chance])
+    assert "Shuffled, the polygenic score changed AUROC by +0.0060 (+0.0020 to +0.0100)" in said
+    assert said.endswith("That is chance, so a gain of that size says nothing.")
