@@ -53,8 +53,8 @@ PRIMARY = {"binary": "auroc", "regression": "r2"}
 CALIBRATION = ("calibration_slope", "calibration_intercept", "expected_observed", "ici")
 
 MODEL_NAMES = {
-    "boosted": "Boosted trees", "linear": "Penalised linear model", "prevalence": "Prevalence only",
-    "mean": "Mean only", "demographics": "Demographics only",
+    "boosted": "Boosted trees", "linear": "Penalised linear model", "points": "Clinical score of a few columns",
+    "prevalence": "Prevalence only", "mean": "Mean only", "demographics": "Demographics only",
 }  # fmt: skip
 
 CURVE_NAMES = {"boosted": "boosted trees", "linear": "linear model"}

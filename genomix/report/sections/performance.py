@@ -95,7 +95,7 @@ def _cell(inputs: ReportInputs, metric: str, target: str, model: str) -> Cell:
 
 
 def _ordered_models(models: list[str]) -> list[str]:
-    order = ("boosted", "linear", "demographics", "prevalence", "mean")
+    order = ("boosted", "linear", "points", "demographics", "prevalence", "mean")
     known = [m for m in order if m in models]
     shown = known or sorted(models)
     return shown if len(known) > 1 else [*known, *sorted(set(models) - set(known))]

@@ -19,7 +19,8 @@ from genomix_pipelines.stages.model import objective
 from genomix_pipelines.study import Study
 from genomix_pipelines.subgroups import labels_of_rows
 
-SHOWN_MODELS = ("boosted", "linear")
+SHOWN_MODELS = ("boosted", "linear", "points")
+CURVED_MODELS = ("boosted", "linear")
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -44,7 +45,9 @@ def run(context: StageContext) -> dict[str, Any]:
     steps = ladder_of(context, predictions, subgroups.get("ancestry"), means, common)
     LADDER.validate(steps).write_parquet(context.out / "ladder.parquet")
     context.progress(0.8, "curves")
-    rows = rows_by_model(shown, training_mean=means, people=common["people"])
+    rows = rows_by_model(
+        shown.filter(pl.col("model").is_in(CURVED_MODELS)), training_mean=means, people=common["people"]
+    )
     curves, thresholds = curves_of(study, rows, target)
     CURVES.validate(curves).write_parquet(context.out / "curves.parquet")
     THRESHOLDS.validate(thresholds).write_parquet(context.out / "thresholds.parquet")

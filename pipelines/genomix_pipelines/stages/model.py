@@ -15,6 +15,9 @@ from genomix.schemas.features import PREDICTIONS, RUNGS
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.study import Study
 
+BESIDE = ("linear", "points")
+"""Simpler models of the same columns, whose figures always stand beside the boosted one's."""
+
 
 def run(context: StageContext) -> dict[str, Any]:
     """Write ``predictions`` and ``controls`` (Parquet), ``rungs.json``, ``facts.json``, ``bundles/fold_K/MODEL``."""
@@ -25,8 +28,10 @@ def run(context: StageContext) -> dict[str, Any]:
     for fold in range(len(matrix.folds)):
         block = matrix.for_fold(fold)
         for number, (name, rung, columns) in enumerate(runs(block, rungs)):
-            context.progress((fold + number / (len(rungs) + 2)) / len(matrix.folds), f"fold {fold}: {name}")
-            kind = "linear" if name == "linear" else "boosted"
+            context.progress(
+                (fold + number / (len(rungs) + 1 + len(BESIDE))) / len(matrix.folds), f"fold {fold}: {name}"
+            )
+            kind = name if name in BESIDE else "boosted"
             fitted = fit(context, matrix, fold, block.select(columns), kind)
             predictions.append(held_out(matrix, fold, block.select(columns), fitted, name))
             facts.append({"fold": fold, "model": name, "features": len(columns), **fitted.facts})
@@ -51,7 +56,7 @@ def rungs_of(matrix: FeatureMatrix) -> list[tuple[str, set[str]]]:
 def runs(block: FeatureBlock, rungs: list[tuple[str, set[str]]]) -> list[tuple[str, str | None, list[str]]]:
     """Return what is trained in a fold: (name, rung or None, columns). The last rung is the full boosted model."""
     names, column_rungs = block.columns["name"].to_list(), block.columns["rung"].to_list()
-    chosen: list[tuple[str, str | None, list[str]]] = [("boosted", None, names), ("linear", None, names)]
+    chosen: list[tuple[str, str | None, list[str]]] = [(n, None, names) for n in ("boosted", *BESIDE)]
     for rung, held in rungs[:-1]:
         chosen.append((rung, rung, [n for n, r in zip(names, column_rungs, strict=True) if r in held]))
     return chosen

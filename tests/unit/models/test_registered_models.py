@@ -60,7 +60,11 @@ def check_adds_up(model: Any, objective: str) -> None:
 def check_learns_from_train_only(model: Any, objective: str) -> None:
     """With the penalty or the rounds fixed, the tuning part must not matter."""
     train, tuning, X = simulated(objective)
-    options = {"boosted": {"rounds": 20, "max_rounds": 20, "early_stopping_rounds": 20}, "linear": {"penalty": 0.1}}
+    options = {
+        "boosted": {"rounds": 20, "max_rounds": 20, "early_stopping_rounds": 20},
+        "linear": {"penalty": 0.1},
+        "points": {"choose": False},
+    }
     other = Part(tuning.X[::-1] * 5, tuning.y)
     fits = [
         model.fit(train, tuning=t, objective=objective, seed=1, device=CPU, options=options.get(model.name))
@@ -159,9 +163,9 @@ def test_weights_move_the_fit_towards_the_heavy_rows(name: str) -> None:
 
 
 def test_the_registered_names_are_these() -> None:
-    assert sorted(MODELS) == ["boosted", "linear"]
+    assert sorted(MODELS) == ["boosted", "linear", "points"]
     assert model_named("linear") is MODELS["linear"]
-    with pytest.raises(ConfigError, match="one of: boosted, linear"):
+    with pytest.raises(ConfigError, match="one of: boosted, linear, points"):
         model_named("forest")
 
 
