@@ -30,10 +30,28 @@ def limits(inputs: ReportInputs) -> list[str]:
     """Return the limits that the results show, the gravest first; never empty."""
     return [
         *_failed(inputs), *_simulated(inputs), *_size(inputs), *_width(inputs), *_kinship(inputs), *_scores(inputs),
-        *_subgroups(inputs), *_missing(inputs), *_open_checks(inputs),
-        "Not externally validated: the people held out come from the same source as those learned from. Performance "
-        "elsewhere, or later, is not known and is usually lower.",
+        *_subgroups(inputs), *_missing(inputs), *_open_checks(inputs), _transport(inputs),
     ]  # fmt: skip
+
+
+def _transport(inputs: ReportInputs) -> str:
+    """Say how far from the people learned from those held out are."""
+    design = inputs.split.get("design")
+    if design == "by_site":
+        n = len(inputs.split.get("folds") or [])
+        return (
+            f"Measured between {n} sites of one study, each with a model of the others: no one model was measured, and "
+            "sites of other studies may differ more."
+        )
+    if design == "by_time":
+        return (
+            "Measured on later rows of the same source. Performance elsewhere, or later still, is not known and is "
+            "usually lower."
+        )
+    return (
+        "Not externally validated: the people held out come from the same source as those learned from. Performance "
+        "elsewhere, or later, is not known and is usually lower."
+    )
 
 
 def _failed(inputs: ReportInputs) -> list[str]:

@@ -254,9 +254,10 @@ def split_figures(context: StageContext) -> dict[str, Any]:
         row: dict[str, Any] = {"fold": number + 1}
         for role in ("train", "tuning", "held_out"):
             row[role] = fold["roles"].get(role, {}).get("rows", 0)
+        row["unused"] = fold["roles"].get("unused", {}).get("rows")
         row["held_out_events"] = fold["roles"].get("held_out", {}).get("events")
         folds.append({k: v for k, v in row.items() if v is not None})
-    figures: dict[str, Any] = {"folds": folds, "groups_kept_together": stated["units"]}
+    figures: dict[str, Any] = {"design": stated["design"], "folds": folds, "groups_kept_together": stated["units"]}
     crossing = [f["crossing_kinship"] for f in stated["folds"] if f["crossing_kinship"] is not None]
     if crossing:
         largest = [c["maximum"] for c in crossing if c["maximum"] is not None]

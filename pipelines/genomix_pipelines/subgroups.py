@@ -22,6 +22,7 @@ def labels_of_rows(context: StageContext, variables: tuple[str, ...]) -> dict[st
 
     In a table study they are the categories of that name. Elsewhere sex comes from the records' feature where there is
     one, else from the genotypes' sample table; ancestry from the sample table's declared column; age from the feature.
+    In a split by site, the split's column is one too.
     """
     matrix = read_matrix(context.folder("features") / "matrix")
     found: dict[str, Labels | None]
@@ -30,6 +31,9 @@ def labels_of_rows(context: StageContext, variables: tuple[str, ...]) -> dict[st
     else:
         samples = sample_rows(context)
         found = {"sex": _sex(matrix, samples), "ancestry": _ancestry(context, samples), "age": _age(matrix)}
+    split = context.study.split
+    if split.design == "by_site" and split.column in variables:
+        found[split.column] = pl.read_parquet(context.folder("split") / "sites.parquet")["site"].to_list()
     chosen = {name: found.get(name) for name in variables}
     return {name: labels for name, labels in chosen.items() if labels is not None and len(set(labels) - {None}) > 1}
 

@@ -183,3 +183,39 @@ def test_diabetes_first_stays_are_those_of_the_smallest_number(real_data: Path, 
     assert index["subject_id"].is_unique().all()
     auroc = metric(outcome, "auroc")
     assert 0.60 < auroc["low"] < auroc["high"] < 0.70
+
+
+def write_heart(source: Path, folder: Path) -> None:
+    """Write both files as one table: a number for each person, the hospital, and whether a vessel is narrow."""
+    rows: list[dict[str, object]] = []
+    for site, name in (("Cleveland", "cleveland"), ("Budapest", "hungarian")):
+        with (source / f"processed.{name}.data").open() as file:
+            for row in csv.DictReader(file):
+                narrow = float(row.pop("target")) > 0
+                values = {k: "?" if v in ("", "?") else f"{float(v):g}" for k, v in row.items()}
+                rows.append({"person": len(rows) + 1, "site": site, **values, "disease": int(narrow)})
+    with (folder / "heart.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_each_hospital_is_predicted_from_the_other(real_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    study = study_file("heart_two_sites", real_data, folder)
+    write_heart(real_data / "uci-heart-cleveland", folder)
+    outcome = execute(load_study(study), tmp_path / "out", device=CPU)
+    assert outcome.failed_checks == ()
+    index = table(outcome, "split", "index")
+    sites = table(outcome, "split", "sites")["site"]
+    for fold, site in (("fold_0", "Budapest"), ("fold_1", "Cleveland")):
+        assert ((index[fold] == "held_out") == (sites == site)).all()
+    assert sites.value_counts().sort("site").rows() == [("Budapest", 294), ("Cleveland", 303)]
+    frame = table(outcome, "evaluate", "metrics")
+    for model in ("boosted", "linear", "points"):
+        found = frame.filter((pl.col("model") == model) & (pl.col("metric") == "auroc"))
+        assert set(found["group"]) == {"all", "site=Budapest", "site=Cleveland"}
+        assert found["low"].min() > 0.75
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Measured between 2 sites of one study" in page
+    assert "Not externally validated" not in page

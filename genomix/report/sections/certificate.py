@@ -14,7 +14,7 @@ from genomix.report.numbers import group_thousands, people, plain
 from genomix.report.select import is_table, join_words, unit_word
 
 TITLE = "Leakage certificate"
-ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out"}
+ROLE_NAMES = {"train": "Training", "tuning": "Tuning", "held_out": "Held out", "unused": "Unused"}
 LABELS = {
     "groups_kept_together": "Groups that are never divided", "max_crossing_kinship": "Highest kinship across the split",
     "crossing_pairs_first_degree_or_closer": "Pairs across the split, first degree or closer",
@@ -68,7 +68,7 @@ def _split(inputs: ReportInputs) -> list[Block]:
     folds = [dict(f) for f in inputs.split.get("folds") or []]
     if folds:
         blocks.append(_folds_table(folds, unit_word(inputs)))
-    others = {k: v for k, v in inputs.split.items() if k != "folds"}
+    others = {k: v for k, v in inputs.split.items() if k not in ("folds", "design")}
     lines = [(LABELS.get(k, in_words(str(k).removeprefix("n_"))), _plain(v)) for k, v in others.items()]
     if lines:
         blocks.append(text_table("How the split was made", ("Item", "Value"), lines))
@@ -81,7 +81,9 @@ def _split(inputs: ReportInputs) -> list[Block]:
 
 def _folds_table(folds: list[dict[str, Any]], unit: str) -> Table:
     """One row a fold: its rows by role, and the held-out events."""
-    counted = {head: [f.get(key) for f in folds] for key, head in ROLE_NAMES.items()}
+    counted = {
+        h: [f.get(k) for f in folds] for k, h in ROLE_NAMES.items() if k != "unused" or any(k in f for f in folds)
+    }
     hide = any(n is not None and is_small(n) for column in counted.values() for n in column)
     heads, shown = ["Fold"], [[str(f.get("fold", k + 1)) for k, f in enumerate(folds)]]
     for head, column in counted.items():

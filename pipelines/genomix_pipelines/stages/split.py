@@ -24,7 +24,9 @@ MINIMUM_PER_CLASS = 5
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write ``index.parquet``, ``flow.parquet`` (part "study"), ``split.json`` and ``samples_of_rows.parquet``."""
+    """Write ``index``, ``flow`` (part "study"), ``samples_of_rows`` (Parquet; ``sites`` too, if split by site) and
+    ``split.json``.
+    """
     study: Study = context.study
     labels = pl.read_parquet(context.folder("cohort") / "labels.parquet")
     rows, sample_of_row, flow = usable_rows(context, labels, binary=study.binary)
@@ -132,6 +134,7 @@ def roles_of_rows(
         return {"fold_0": found.roles}
     if split.design == "by_site":
         sites = column_of_rows(context, rows, sample_of_row)
+        pl.DataFrame({"site": pl.Series(sites, dtype=pl.String)}).write_parquet(context.out / "sites.parquet")
         return roles_by_site(groups, sites, strata, tuning=split.tuning, seed=seed)
     shares: tuple[float, ...] = (1 - split.tuning - split.held_out, split.tuning, split.held_out)
     if split.design == "cross_validation":

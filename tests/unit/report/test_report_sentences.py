@@ -138,6 +138,10 @@ def test_limits_are_computed_from_the_results() -> None:
     wide = full.metrics.with_columns(low=pl.col("estimate") - 0.1, high=pl.col("estimate") + 0.1)
     assert said(replace(full, metrics=wide), "Wide intervals")
     assert said(sample.empty_inputs(), "Not externally validated")
+    sites = replace(full, split={**full.split, "design": "by_site"})
+    assert said(sites, "sites of one study, each with a model of the others")
+    assert not said(sites, "Not externally validated")
+    assert said(replace(full, split={**full.split, "design": "by_time"}), "Measured on later rows of the same source")
 
 
 def test_not_estimable_is_printed_never_blank() -> None:
