@@ -42,12 +42,18 @@ DEFAULTS: Mapping[str, Any] = {
     "subsample": 1.0,
     "colsample_bytree": 1.0,
     "max_bin": 128,
+    "monotone": None,
 }
 """Options of ``boosted``; ``rounds`` fixes the number of trees where there is no tuning part.
+
+``monotone``: for each column 1 (the prediction never falls as it rises), -1 (never rises) or 0; None constrains none.
 
 Classes are never re-weighted: that would spoil the calibration that the report shows. Rows and columns are not
 subsampled by default, so that the CPU and a GPU grow the same trees.
 """
+
+_OWN = ("max_rounds", "early_stopping_rounds", "rounds", "monotone")
+"""Options that XGBoost does not know by these names."""
 
 _OBJECTIVES = {"binary": ("binary:logistic", "logloss"), "regression": ("reg:squarederror", "rmse")}
 _LARGEST_ODDS_SHARE = 1e-4
@@ -148,7 +154,13 @@ def _parameters(
     base = weighted_mean(train.y, train.weights)
     if objective == "binary":
         base = min(max(base, _LARGEST_ODDS_SHARE), 1 - _LARGEST_ODDS_SHARE)
-    grown = {k: chosen[k] for k in DEFAULTS if k not in ("max_rounds", "early_stopping_rounds", "rounds")}
+    grown = {k: chosen[k] for k in DEFAULTS if k not in _OWN}
+    if (signs := chosen["monotone"]) is not None:
+        if len(signs) != train.X.shape[1] or not set(signs) <= {-1, 0, 1}:
+            raise ConfigError(
+                f"monotone needs 1, -1 or 0 for each of {train.X.shape[1]} columns, not {len(signs)} values"
+            )
+        grown["monotone_constraints"] = tuple(int(s) for s in signs) or (0,)
     return {
         **grown, "objective": loss, "eval_metric": metric, "base_score": base, "tree_method": "hist", "seed": seed,
         "device": device.xgboost, "nthread": threads, "verbosity": 1,

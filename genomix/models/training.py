@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from genomix.device import Device
-from genomix.errors import LabelError
+from genomix.errors import ConfigError, LabelError
 from genomix.features.matrix import FeatureMatrix, RowArray
 from genomix.features.split import assign_parts, assign_roles, strata_of_labels
 from genomix.models.evaluate import evaluate_predictions
 from genomix.models.model import Fitted, Objective, Part, model_named
 from genomix.schemas.features import PREDICTIONS
 
-MODELS = ("boosted", "linear")
+MODELS = ("boosted", "linear", "points")
 FEWEST_PER_CLASS = 2
 
 
@@ -45,10 +45,15 @@ def train(
     device: Device,
     threads: int = 1,
     n_resamples: int = 2000,
+    options: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Fit both models on fold 0's training rows; tuning rows stop or penalise; held-out rows are read once.
+    """Fit every model on fold 0's training rows; tuning rows stop or penalise; held-out rows are read once.
 
     Intervals resample kin groups (the index's ``kin_group``: people, where nothing else is known).
+
+    Parameters
+    ----------
+    options: of the boosted model.
 
     Raises
     ------
@@ -66,7 +71,13 @@ def train(
         parts[role] = Part(block.values[rows], labels)
     fitted = {
         name: model_named(name).fit(
-            parts["train"], tuning=parts["tuning"], objective=objective, seed=seed, device=device, threads=threads
+            parts["train"],
+            tuning=parts["tuning"],
+            objective=objective,
+            seed=seed,
+            device=device,
+            threads=threads,
+            options=options if name == "boosted" else None,
         )
         for name in MODELS
     }
@@ -80,6 +91,34 @@ def train(
         training_mean={0: float(parts["train"].y.mean())}, people=matrix.index["subject_id"].to_numpy(),
     )  # fmt: skip
     return Trained(fitted, metrics)
+
+
+def inner_part(matrix: FeatureMatrix) -> tuple[Part, RowArray]:
+    """Return fold 0's training and tuning rows together, and the kin group of each: what a search may look at."""
+    rows = np.sort(np.concatenate([matrix.rows(0, "train"), matrix.rows(0, "tuning")]))
+    return Part(matrix.for_fold(0).values[rows], matrix.labels[rows]), matrix.kin_groups[rows]
+
+
+def monotone_signs(columns: pl.DataFrame, wanted: Mapping[str, int]) -> list[int]:
+    """Return 1, -1 or 0 for each of the model's columns (COLUMNS), in their order.
+
+    Parameters
+    ----------
+    wanted: sign by the column's name, or by its group where that is one column (a number of a table).
+
+    Raises
+    ------
+    ConfigError: a name that is no column, or a group of several.
+    """
+    names, groups = columns["name"].to_list(), columns["group"].to_list()
+    signs = dict.fromkeys(names, 0)
+    for name, sign in wanted.items():
+        found = [name] if name in signs else [n for n, g in zip(names, groups, strict=True) if g == name]
+        if len(found) != 1:
+            what = f"{len(found)} columns" if found else "which the model does not have"
+            raise ConfigError(f"monotone names {name!r}, {what}", hint="one column, named as in columns.parquet")
+        signs[found[0]] = sign
+    return list(signs.values())
 
 
 def predictions_of(

@@ -340,6 +340,7 @@ class ModelSection(Section):
 
     Rows and columns are not subsampled unless the study asks for it, so that the CPU and a GPU grow the same trees.
     ``permutation_control`` trains each rung of the ladder once more with its own columns shuffled between rows.
+    ``monotone`` holds 1 (the boosted prediction never falls as the column rises) or -1 for columns, by name or group.
     """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -352,6 +353,7 @@ class ModelSection(Section):
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 30
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
     permutation_control: bool = True
+    monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
 
 
 class ReportSection(Section):

@@ -218,3 +218,63 @@ def test_a_column_that_gives_the_outcome_away_is_named(folder: Path, capsys: pyt
     assert train(folder, data="leak.csv", out="leak") == 0
     assert "AUROC above 0.95: table:days_until_death" in capsys.readouterr().err
     assert read_bundle(folder / "leak").metrics["columns_that_encode"]["status"] == "failed"
+
+
+def test_a_monotone_column_never_lowers_the_prediction(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people(6)
+    draw = np.random.default_rng(7)
+    frame = frame.with_columns(dose=pl.Series(draw.normal(size=frame.height).round(1)))
+    frame.write_csv(folder / "dose.csv")
+    assert train(folder, *TRAIN, data="dose.csv", out="free") == 0
+    assert train(folder, *TRAIN, "--monotone", "dose=+1", data="dose.csv", out="up") == 0
+    assert train(folder, *TRAIN, "--monotone", "dose=-1", data="dose.csv", out="down") == 0
+    assert read_bundle(folder / "up").manifest["about"]["monotone"] == {"dose": 1}
+    grid = np.sort(frame["dose"].unique().to_numpy()).astype(np.float32)
+    steps = {}
+    for name in ("free", "up", "down"):
+        bundle = read_bundle(folder / name)
+        at = bundle.columns["name"].to_list().index("table:dose")
+        rows = np.tile(np.zeros(bundle.columns.height, dtype=np.float32), (len(grid), 1))
+        rows[:, at] = grid
+        steps[name] = np.diff(bundle.fitted.margin(rows))
+    assert (steps["up"] >= 0).all()
+    assert (steps["down"] <= 0).all()
+    assert (steps["free"] < 0).any()
+    assert (steps["free"] > 0).any()
+    for text, words in (
+        ("dose", "is no column with a sign"),
+        ("dose=2", "no column with a sign"),
+        ("doses=+1", "'doses', which the model does not have"),
+        ("stage=+1", "monotone names 'stage', "),
+    ):
+        assert train(folder, *TRAIN, "--monotone", text, data="dose.csv", out="wrong") == 8
+        assert words in capsys.readouterr().err
+
+
+def test_tuning_never_reads_the_held_out_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other labels for the held-out people change their figures, and neither the trials nor the trees."""
+    pytest.importorskip("optuna")
+    frame = people(8)
+    part = pl.Series([("train", "train", "tuning", "held_out")[(i // 2) % 4] for i in range(frame.height)])
+    frame = frame.with_columns(part=part)
+    frame.write_csv(folder / "one.csv")
+    turned = pl.when(pl.col("part") == "held_out").then(pl.col("sick").replace({"yes": "no", "no": "yes"}))
+    frame.with_columns(turned.otherwise(pl.col("sick")).alias("sick")).write_csv(folder / "two.csv")
+    tuned = [*TRAIN, "--split-column", "part", "--tune", "4"]
+    assert train(folder, *tuned, "--tune-file", str(folder / "t.journal"), data="one.csv", out="one") == 0
+    told = capsys.readouterr().err
+    assert "trial 4: smallest loss so far 0." in told
+    assert train(folder, *tuned, data="two.csv", out="two") == 0
+    one, two = read_bundle(folder / "one"), read_bundle(folder / "two")
+    assert one.metrics["tuning"] == two.metrics["tuning"]
+    assert sum(one.metrics["tuning"]["trials"].values()) == 4
+    assert (folder / "one" / "model.ubj").read_bytes() == (folder / "two" / "model.ubj").read_bytes()
+    assert one.metrics["metrics"] != two.metrics["metrics"]
+    again = [*tuned, "--tune-file", str(folder / "t.journal")]
+    assert train(folder, *again, data="one.csv", out="again") == 0
+    assert read_bundle(folder / "again").metrics == one.metrics
+    frame.with_columns(age=pl.col("age") + 1).write_csv(folder / "other_rows.csv")
+    assert train(folder, *again, data="other_rows.csv", out="wrong") == 13
+    assert "of other rows or settings" in capsys.readouterr().err
+    assert train(folder, *TRAIN, "--tune-file", "x", out="wrong") == 8
+    assert "nothing is searched" in capsys.readouterr().err

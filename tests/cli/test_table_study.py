@@ -304,3 +304,22 @@ def test_rows_are_held_out_by_time_and_by_site(design: str, tmp_path: Path) -> N
             assert not {s["ward"] for s in held} & {s["ward"] for s in trained}
     page = (tmp_path / "out/report.html").read_text()
     assert ("The latest 30% of the rows by stay" if design == "by_time" else "Each value of ward is held out") in page
+
+
+def test_a_monotone_column_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_stays(tmp_path)
+    study = tmp_path / "study.toml"
+    text = STUDY.replace("[model]\n", "[model]\nmonotone = { age = -1 }\n")
+    study.write_text(text)
+    assert main(["run", str(study), "--out", str(tmp_path / "out"), "-q", "--device", "cpu"]) == 0
+    from genomix.models.bundle import read_bundle
+
+    bundle = read_bundle(next((tmp_path / "out/stages/model").glob("*")) / "bundles/fold_0/boosted")
+    at = bundle.columns["group"].to_list().index("age")
+    rows = pl.DataFrame({f"c{i}": [0.0] * 71 for i in range(bundle.columns.height)}).to_numpy().astype("float32")
+    rows[:, at] = range(20, 91)
+    margin = bundle.fitted.margin(rows).tolist()
+    assert margin == sorted(margin, reverse=True)
+    study.write_text(text.replace("age = -1", "aged = -1"))
+    assert main(["run", str(study), "--out", str(tmp_path / "other"), "-q", "--device", "cpu"]) == 8
+    assert "monotone names 'aged', which the model does not have" in capsys.readouterr().err

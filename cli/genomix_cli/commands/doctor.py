@@ -56,6 +56,7 @@ EXTRAS = {
     "sequence": ("torch", "safetensors", "onnxruntime", "tangermeme", "memelite"),
     "gpu": ("cudf-cu13", "cudf-polars-cu13", "cuml-cu13", "cupy-cuda13x"),
     "pdf": ("weasyprint",),
+    "tuning": ("optuna",),
     "hpc": ("snakemake", "snakemake-executor-plugin-slurm", "dask", "distributed", "dask-jobqueue"),
     "privacy": ("crypt4gh", "cryptography"),
 }

@@ -10,6 +10,7 @@ import polars as pl
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, read_matrix
 from genomix.models.bundle import write_bundle
 from genomix.models.model import Fitted, Objective, Part, model_named
+from genomix.models.training import monotone_signs
 from genomix.provenance import write_json
 from genomix.schemas.features import PREDICTIONS, RUNGS
 from genomix_pipelines.stage import Stage, StageContext
@@ -23,6 +24,7 @@ def run(context: StageContext) -> dict[str, Any]:
     """Write ``predictions`` and ``controls`` (Parquet), ``rungs.json``, ``facts.json``, ``bundles/fold_K/MODEL``."""
     matrix = read_matrix(context.folder("features") / "matrix")
     rungs = rungs_of(matrix)
+    monotone_signs(matrix.for_fold(0).columns, context.study.model.monotone)  # says at once what is no column
     predictions, facts, controls = [], [], []
     shuffled = rungs if context.study.model.permutation_control else []
     for fold in range(len(matrix.folds)):
@@ -86,7 +88,12 @@ def control(
 def fit(context: StageContext, matrix: FeatureMatrix, fold: int, block: FeatureBlock, kind: str) -> Fitted:
     """Train one model on the fold's training rows; the tuning rows stop it early or choose its penalty."""
     study: Study = context.study
-    options = boosted_options(study) if kind == "boosted" else {}
+    options: dict[str, Any] = {}
+    if kind == "boosted":
+        present = {*block.columns["name"].to_list(), *block.columns["group"].to_list()}
+        wanted = {name: sign for name, sign in study.model.monotone.items() if name in present}
+        signs = monotone_signs(block.columns, wanted) if wanted else None
+        options = {k: v for k, v in boosted_options(study).items() if k != "monotone"} | {"monotone": signs}
     return model_named(kind).fit(
         part(matrix, fold, block, "train"),
         tuning=part(matrix, fold, block, "tuning"),

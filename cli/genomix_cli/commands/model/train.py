@@ -76,11 +76,24 @@ def train(
     tuning: Annotated[float, typer.Option("--tuning", min=0.05, max=0.5, help="Share of people for tuning.")] = 0.15,
     seed: Annotated[int, typer.Option("--seed", help="Makes the split.")] = 1,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Resamples of people for intervals.")] = 2000,
+    monotone: Annotated[
+        list[str] | None,
+        typer.Option("--monotone", metavar="COLUMN=+1", help="The prediction never falls (-1: rises) with it."),
+    ] = None,
+    tune_trials: Annotated[
+        int | None, typer.Option("--tune", min=1, help="Trials of settings, within training and tuning rows.")
+    ] = None,
+    tune_minutes: Annotated[
+        float | None, typer.Option("--tune-minutes", min=0, help="Minutes after which no trial begins.")
+    ] = None,
+    tune_file: Annotated[
+        Path | None, typer.Option("--tune-file", help="Journal of the trials: an interrupted search goes on from it.")
+    ] = None,
     device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train boosted trees beside an elastic net, and measure both once on people who were held out.
+    """Train boosted trees beside an elastic net and a score of a few columns, and measure each once on held-out people.
 
     Categories are learned from training rows; the split keeps all rows of a person on one side. The bundle holds the
     trees; the baseline's figures stand beside theirs in its metrics.json.
@@ -89,6 +102,7 @@ def train(
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import write_bundle
     from genomix.models.given_table import KIND
+    from genomix.models.training import monotone_signs
     from genomix.models.training import train as train_models
     from genomix_cli.console import print_json, say
 
@@ -98,6 +112,8 @@ def train(
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     if held_out + tuning > 0.9:
         raise ConfigError("--held-out and --tuning leave less than a tenth of the people for training")
+    if tune_file is not None and tune_trials is None and tune_minutes is None:
+        raise ConfigError("--tune-file without --tune or --tune-minutes: nothing is searched")
     chosen = resolve_device(device.value)
     asked = None if objective is ObjectiveChoice.auto else objective.value
     if data.is_dir():
@@ -116,10 +132,20 @@ def train(
             missing=missing or [], min_subjects=min_subjects,
         )  # fmt: skip
     rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
+    options: dict[str, Any] = {}
+    if signs := _signs(monotone or []):
+        options["monotone"] = monotone_signs(matrix.for_fold(0).columns, signs)
+        about["monotone"] = signs
+    metrics: dict[str, Any] = {"rows": rows}
+    if tune_trials is not None or tune_minutes is not None:
+        options, metrics["tuning"] = _tuned(
+            matrix, about["objective"], seed, chosen, tune_trials, tune_minutes, tune_file, options, quiet
+        )
     done = train_models(
-        matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples
-    )
-    metrics: dict[str, Any] = {"metrics": done.metrics.to_dicts(), "rows": rows}
+        matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples,
+        options=options,
+    )  # fmt: skip
+    metrics["metrics"] = done.metrics.to_dicts()
     if about["kind"] == KIND:
         metrics["columns_that_encode"] = _encoding(matrix, about["objective"])
     digest = write_bundle(
@@ -132,6 +158,41 @@ def train(
     say(", ".join(f"{role.replace('_', ' ')} {n:,} rows" for role, n in rows.items() if n), quiet=quiet)
     print_metrics(done.metrics)
     say(f"{matrix.for_fold(0).columns.height:,} columns; bundle {out}, manifest {digest}", quiet=quiet)
+
+
+def _signs(texts: list[str]) -> dict[str, int]:
+    """Return the sign of each column in ``COLUMN=+1`` and ``COLUMN=-1``."""
+    from genomix.errors import ConfigError
+
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, sign = text.rpartition("=")
+        if not name or sign not in ("+1", "1", "-1"):
+            raise ConfigError(f"--monotone {text!r} is no column with a sign", hint="--monotone age=+1, or age=-1")
+        found[name] = int(sign)
+    return found
+
+
+def _tuned(
+    matrix: FeatureMatrix, objective: Any, seed: int, device: Any, n_trials: int | None, minutes: float | None,
+    path: Path | None, options: dict[str, Any], quiet: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """Search settings within training and tuning rows; return the options and what is told of the search."""
+    from genomix.models.training import inner_part
+    from genomix.models.tuning import tune
+    from genomix_cli.console import say
+
+    def told(n: int, best: float | None) -> None:
+        say(f"trial {n}: smallest loss so far {'none' if best is None else format(best, '.4f')}", quiet=quiet)
+
+    part, units = inner_part(matrix)
+    found = tune(
+        part, units, objective=objective, seed=seed, device=device, n_trials=n_trials, minutes=minutes, options=options,
+        study_file=path, progress=told,
+    )  # fmt: skip
+    counts = dict(found.trials["status"].value_counts().sort("status").iter_rows())
+    shown = {k: v for k, v in found.options.items() if k != "monotone"}
+    return found.options, {"trials": counts, "chosen": shown, "smallest_loss": found.trials["value"].min()}
 
 
 def _of_table(
