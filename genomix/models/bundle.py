@@ -19,6 +19,7 @@ import polars as pl
 from genomix.errors import FormatError, InputNotFoundError, IntegrityError
 from genomix.features.matrix import FeatureBlock
 from genomix.models.model import Fitted, Float32Array, Float64Array, model_named
+from genomix.models.recalibration import Calibrator, calibrator_from
 from genomix.provenance import (
     atomic_directory,
     hash_json,
@@ -33,6 +34,7 @@ from genomix.schemas.features import COLUMNS
 
 FORMAT = "genomix model bundle"
 FORMAT_VERSION = 1
+CALIBRATOR = "calibrator.json"
 _FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
 
 
@@ -45,6 +47,7 @@ class Bundle:
     learned: Mapping[str, Any]
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    calibrator: Calibrator | None = None
 
     def matrix(self, block: FeatureBlock) -> Float32Array:
         """Return the model's columns of ``block``, by name and in the model's order.
@@ -61,13 +64,15 @@ class Bundle:
         return np.ascontiguousarray(block.select(names).values)
 
     def predict(self, block: FeatureBlock) -> Float64Array:
-        """Return the model's predictions for the rows of ``block``."""
-        return self.fitted.predict(self.matrix(block))
+        """Return the predictions for the rows of ``block``: the model's, through the calibrator where there is one."""
+        found = self.fitted.predict(self.matrix(block))
+        return found if self.calibrator is None else self.calibrator.apply(found)
 
 
 def write_bundle(
     folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
+    calibrator: Calibrator | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
 
@@ -78,6 +83,7 @@ def write_bundle(
     learned: what fitted feature families learned (JSON-able), by family.
     metrics: measures on held-out data (JSON-able).
     about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
+    calibrator: applied to every prediction of the bundle.
     """
     columns = COLUMNS.validate(columns)
     if columns.height != fitted.n_features:
@@ -93,6 +99,8 @@ def write_bundle(
         columns.write_parquet(place / "columns.parquet")
         write_json(place / "learned.json", dict(learned or {}))
         write_json(place / "metrics.json", dict(metrics or {}))
+        if calibrator is not None:
+            write_json(place / CALIBRATOR, calibrator.to_json())
         # The manifest cannot hold its own hash; this one shows damage to everything in it that names no file.
         write_manifest(place, {**content, "content_sha256": hash_json(content)})
         return sha256_bytes((place / "manifest.json").read_bytes())
@@ -114,7 +122,10 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     files = _read_verified(folder, manifest["files"])
     fitted = model_named(str(manifest["model"])).from_files(files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
-    return Bundle(fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest)
+    calibrator = calibrator_from(json.loads(files[CALIBRATOR])) if CALIBRATOR in files else None
+    return Bundle(
+        fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator
+    )
 
 
 def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:

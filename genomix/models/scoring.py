@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from genomix.errors import ConfigError
+from genomix.errors import ConfigError, LabelError
 from genomix.features.feature_set import open_feature_set
 from genomix.features.matrix import FeatureBlock, join_blocks
-from genomix.models.bundle import Bundle
+from genomix.models.bundle import Bundle, write_bundle
 from genomix.models.given_matrix import KIND_OF_SET
 from genomix.models.given_table import KIND, features_of, read_rows, roles_from, unseen_levels
+from genomix.models.recalibration import Calibrator, Method, fit_calibrator
 from genomix.schemas.features import COLUMNS
 
 ROWS_PER_PART = 50_000
@@ -120,4 +121,61 @@ def measure(bundle: Bundle, rows: pl.DataFrame, *, seed: int, n_resamples: int =
     return evaluate_predictions(
         frame, target=about["target"], objective=bundle.fitted.objective, seed=seed, n_resamples=n_resamples,
         people=people,
+    )  # fmt: skip
+
+
+class Recalibrated(NamedTuple):
+    """What recalibration changes on rows that it did not see: METRICS before and after, and rows of either part."""
+
+    calibrator: Calibrator
+    before: pl.DataFrame
+    after: pl.DataFrame
+    n_learned: int
+    n_measured: int
+
+
+def recalibrate(
+    bundle: Bundle, rows: pl.DataFrame, *, method: Method, share: float, seed: int, n_resamples: int = 2000
+) -> Recalibrated:
+    """Learn a calibrator from some people of scored rows, and measure before and after on the others.
+
+    Parameters
+    ----------
+    rows: as :func:`score` gives them. share: of the people with a label, to learn from; nobody is in both parts.
+
+    Raises
+    ------
+    ConfigError: the bundle has a calibrator already. LabelError: too few rows to learn from or to measure on.
+    """
+    from genomix.features.split import assign_parts, strata_of_labels
+
+    if bundle.calibrator is not None:
+        raise ConfigError("the bundle is recalibrated already", hint="recalibrate the bundle that it was made from")
+    objective = bundle.fitted.objective
+    known = rows.filter(pl.col("label").is_not_null())
+    labels = known["label"].to_numpy()
+    people = known["subject"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    strata = strata_of_labels(labels, binary=objective == "binary")
+    learns = assign_parts(people, strata, shares=(share, 1 - share), seed=seed) == 0
+    calibrator = fit_calibrator(
+        known["prediction"].to_numpy()[learns], labels[learns], method=method, objective=objective
+    )
+    left = known.filter(~learns)
+    if objective == "binary" and left["label"].n_unique() < 2:
+        raise LabelError("the people left to measure on have one class", hint="a smaller --recalibrate-share")
+    moved = left.with_columns(pl.Series("prediction", calibrator.apply(left["prediction"].to_numpy())))
+    before, after = (measure(bundle, r, seed=seed, n_resamples=n_resamples) for r in (left, moved))
+    return Recalibrated(calibrator, before, after, int(learns.sum()), left.height)
+
+
+def write_recalibrated(folder: Path, bundle: Bundle, found: Recalibrated) -> str:
+    """Write the bundle as a new one with the calibrator, and return the SHA-256 of its manifest."""
+    about = {**bundle.manifest["about"], "recalibrated": found.calibrator.method}
+    metrics = {
+        **bundle.metrics, "recalibrated": {"rows_learned_from": found.n_learned, "rows_measured": found.n_measured,
+                                           "before": found.before.to_dicts(), "after": found.after.to_dicts()},
+    }  # fmt: skip
+    return write_bundle(
+        folder, bundle.fitted, columns=bundle.columns, learned=bundle.learned, metrics=metrics, about=about,
+        calibrator=found.calibrator,
     )  # fmt: skip

@@ -278,3 +278,40 @@ def test_tuning_never_reads_the_held_out_rows(folder: Path, capsys: pytest.Captu
     assert "of other rows or settings" in capsys.readouterr().err
     assert train(folder, *TRAIN, "--tune-file", "x", out="wrong") == 8
     assert "nothing is searched" in capsys.readouterr().err
+
+
+def test_recalibration_is_learned_on_people_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a place where the outcome is rarer, the level is mended on people who did not teach it."""
+    assert train(folder) == 0
+    rare = people(9, n=1500)
+    draw = np.random.default_rng(1)
+    kept = (pl.col("sick") == "no") | pl.Series(draw.random(rare.height) < 0.3)
+    rare.filter(kept).write_csv(folder / "rare.csv")
+    command = ["model", "evaluate", str(folder / "b"), str(folder / "rare.csv"), "--resamples", "100"]
+    capsys.readouterr()
+    for method in ("intercept", "platt", "isotonic"):
+        new = str(folder / method)
+        assert main([*command, "--recalibrate", method, "--write-bundle", new, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["recalibration"]
+        before, after = (
+            {m["metric"]: m["estimate"] for m in found[k] if m["model"] == "boosted"} for k in ("before", "after")
+        )
+        assert before["expected_observed"] > 1.5
+        assert after["expected_observed"] == pytest.approx(1, abs=0.12)
+        assert after["log_loss"] < before["log_loss"] - 0.02
+        assert found["rows_learned_from"] + found["rows_measured"] == rare.filter(kept).height
+        predicted = []
+        for bundle in ("b", method):
+            command_line = ["model", "predict", str(folder / bundle), str(folder / "rare.csv"), "-q"]
+            assert main([*command_line, "-o", str(folder / "p.parquet")]) == 0
+            predicted.append(pl.read_parquet(folder / "p.parquet")["prediction"].to_numpy())
+        calibrator = read_bundle(Path(new)).calibrator
+        assert calibrator is not None
+        assert calibrator.apply(predicted[0]) == pytest.approx(predicted[1])
+        assert main(["model", "evaluate", new, str(folder / "rare.csv"), "--recalibrate", method]) == 8
+        assert "recalibrated already" in capsys.readouterr().err
+    assert main([*command, "--write-bundle", str(folder / "x")]) == 8
+    assert main([*command, "--recalibrate", "platt", "--write-bundle", str(folder / "b")]) == 9
+    rare.head(60).write_csv(folder / "few.csv")
+    assert main(["model", "evaluate", str(folder / "b"), str(folder / "few.csv"), "--recalibrate", "isotonic"]) == 7
+    assert "are too few for isotonic recalibration (50)" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +12,23 @@ from genomix_cli.commands.model.predict import BundleArgument, ExpectOption, Mis
 from genomix_cli.commands.model.train import DataArgument, print_metrics
 from genomix_cli.options import JsonOption, QuietOption
 
+if TYPE_CHECKING:
+    import polars as pl
+
 _EXAMPLE = """Examples:
 
 \b
   genomix model evaluate bundle other_site.csv -o metrics.json
+  genomix model evaluate bundle other_site.csv --recalibrate platt --write-bundle bundle_of_other_site
 """
+
+
+class Recalibration(StrEnum):
+    """How predictions are moved to what the data show."""
+
+    intercept = "intercept"
+    platt = "platt"
+    isotonic = "isotonic"
 
 
 def register(group: typer.Typer) -> None:
@@ -29,27 +42,43 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Measures as JSON.", show_default=False)] = None,
     allow_missing: MissingOption = False,
     expect_sha256: ExpectOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Makes the resamples.")] = 1,
+    recalibrate: Annotated[
+        Recalibration | None,
+        typer.Option("--recalibrate", help="Learn level, line or curve on some people; measure on the others."),
+    ] = None,
+    recalibrate_share: Annotated[
+        float, typer.Option("--recalibrate-share", min=0.1, max=0.9, help="Share of the people to learn from.")
+    ] = 0.5,
+    new_bundle: Annotated[
+        Path | None, typer.Option("--write-bundle", help="New bundle with the recalibration.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Makes the resamples and the parts.")] = 1,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Resamples of people for intervals.")] = 2000,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict labelled rows and measure discrimination and calibration, with intervals that resample people.
 
-    Columns are matched by name. What the bundle's own rows gave stands in its metrics.json; nothing is fitted here.
+    Columns are matched by name. What the bundle's own rows gave stands in its metrics.json. Nothing is fitted here but
+    a recalibration, where asked for: on people of its own, and measured on the others.
     """
     from collections import Counter
 
     import polars as pl
 
-    from genomix.errors import ConfigError, InputNotFoundError
+    from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import read_bundle
-    from genomix.models.scoring import measure, score
+    from genomix.models.scoring import measure, score, write_recalibrated
+    from genomix.models.scoring import recalibrate as learn
     from genomix.provenance import output_errors, write_json
     from genomix_cli.console import print_json, say
 
     if out is not None and out.suffix != ".json":
         raise ConfigError(f"{out.name} is not named .json", hint=f"{out.stem}.json")
+    if new_bundle is not None and recalibrate is None:
+        raise ConfigError("--write-bundle without --recalibrate: the bundle would be the same")
+    if new_bundle is not None and new_bundle.exists():
+        raise OutputError(f"{new_bundle.name} exists already", where=str(new_bundle), hint="choose another folder")
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     found = read_bundle(bundle, expect_sha256=expect_sha256)
@@ -64,10 +93,19 @@ def evaluate(
         raise ConfigError("there is no row to evaluate", where=str(data))
     rows = pl.concat(scored)
     metrics = measure(found, rows, seed=seed, n_resamples=resamples)
-    content = {
+    content: dict[str, Any] = {
         "metrics": metrics.to_dicts(), "rows": rows.height, "labelled": int(rows["label"].is_not_null().sum()),
         "absent_columns": list(lacking), "rows_with_an_unknown_category": dict(unseen),
     }  # fmt: skip
+    moved = None
+    if recalibrate is not None:
+        moved = learn(found, rows, method=recalibrate.value, share=recalibrate_share, seed=seed, n_resamples=resamples)
+        content["recalibration"] = {
+            "calibrator": moved.calibrator.to_json(), "rows_learned_from": moved.n_learned,
+            "rows_measured": moved.n_measured, "before": moved.before.to_dicts(), "after": moved.after.to_dicts(),
+        }  # fmt: skip
+        if new_bundle is not None:
+            content["recalibration"]["manifest_sha256"] = write_recalibrated(new_bundle, found, moved)
     if out is not None:
         with output_errors(out):
             write_json(out, content)
@@ -77,3 +115,18 @@ def evaluate(
     tell_differences(lacking, unseen, rows.height)
     say(f"{content['labelled']:,} of {rows.height:,} rows have a label", quiet=quiet)
     print_metrics(metrics)
+    if moved is not None:
+        say(f"recalibrated ({moved.calibrator.method}) on {moved.n_learned:,} rows; on the other "
+            f"{moved.n_measured:,}, before and after:", quiet=quiet)  # fmt: skip
+        print_metrics(_side_by_side(moved.before, moved.after))
+
+
+def _side_by_side(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Return the boosted model's measures of both, named before and after."""
+    import polars as pl
+
+    named = [
+        frame.filter(pl.col("model") != "prevalence").with_columns(pl.lit(word).alias("model"))
+        for word, frame in (("before", before), ("after", after))
+    ]
+    return pl.concat(named).sort("metric", "model", descending=[False, True], maintain_order=True)
