@@ -35,6 +35,7 @@ from genomix.schemas.features import COLUMNS
 FORMAT = "genomix model bundle"
 FORMAT_VERSION = 1
 CALIBRATOR = "calibrator.json"
+REFERENCE = "reference.json"
 _FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
 
 
@@ -48,6 +49,7 @@ class Bundle:
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
     calibrator: Calibrator | None = None
+    reference: Mapping[str, Any] | None = None
 
     def matrix(self, block: FeatureBlock) -> Float32Array:
         """Return the model's columns of ``block``, by name and in the model's order.
@@ -72,7 +74,7 @@ class Bundle:
 def write_bundle(
     folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
-    calibrator: Calibrator | None = None,
+    calibrator: Calibrator | None = None, reference: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
 
@@ -83,7 +85,8 @@ def write_bundle(
     learned: what fitted feature families learned (JSON-able), by family.
     metrics: measures on held-out data (JSON-able).
     about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
-    calibrator: applied to every prediction of the bundle.
+    calibrator: applied to every prediction of the bundle. reference: bins that drift is measured against
+        (:func:`genomix.models.drift.reference_bins`).
     """
     columns = COLUMNS.validate(columns)
     if columns.height != fitted.n_features:
@@ -101,6 +104,8 @@ def write_bundle(
         write_json(place / "metrics.json", dict(metrics or {}))
         if calibrator is not None:
             write_json(place / CALIBRATOR, calibrator.to_json())
+        if reference is not None:
+            write_json(place / REFERENCE, dict(reference))
         # The manifest cannot hold its own hash; this one shows damage to everything in it that names no file.
         write_manifest(place, {**content, "content_sha256": hash_json(content)})
         return sha256_bytes((place / "manifest.json").read_bytes())
@@ -123,9 +128,11 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     fitted = model_named(str(manifest["model"])).from_files(files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
     calibrator = calibrator_from(json.loads(files[CALIBRATOR])) if CALIBRATOR in files else None
+    reference = json.loads(files[REFERENCE]) if REFERENCE in files else None
     return Bundle(
-        fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator
-    )
+        fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator,
+        reference,
+    )  # fmt: skip
 
 
 def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:

@@ -177,5 +177,5 @@ def write_recalibrated(folder: Path, bundle: Bundle, found: Recalibrated) -> str
     }  # fmt: skip
     return write_bundle(
         folder, bundle.fitted, columns=bundle.columns, learned=bundle.learned, metrics=metrics, about=about,
-        calibrator=found.calibrator,
+        calibrator=found.calibrator, reference=bundle.reference,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from genomix.device import Device
 from genomix.errors import ConfigError, LabelError
 from genomix.features.matrix import FeatureMatrix, RowArray
 from genomix.features.split import assign_parts, assign_roles, strata_of_labels
+from genomix.models.drift import reference_bins
 from genomix.models.evaluate import evaluate_predictions
 from genomix.models.model import Fitted, Objective, Part, model_named
 from genomix.schemas.features import PREDICTIONS
@@ -21,10 +22,11 @@ FEWEST_PER_CLASS = 2
 
 
 class Trained(NamedTuple):
-    """Fitted models by name, and their measures on the held-out rows (schema METRICS)."""
+    """Fitted models by name, their measures on the held-out rows (METRICS), and what drift is measured against."""
 
     fitted: Mapping[str, Fitted]
     metrics: pl.DataFrame
+    reference: Mapping[str, Any]
 
 
 def roles_by_subject(
@@ -90,7 +92,9 @@ def train(
         predictions, target=target, objective=objective, seed=seed, n_resamples=n_resamples,
         training_mean={0: float(parts["train"].y.mean())}, people=matrix.index["subject_id"].to_numpy(),
     )  # fmt: skip
-    return Trained(fitted, metrics)
+    names = block.columns["name"].to_list()
+    reference = reference_bins(parts["train"].X, names, fitted["boosted"].predict(parts["held_out"].X))
+    return Trained(fitted, metrics, reference)
 
 
 def inner_part(matrix: FeatureMatrix) -> tuple[Part, RowArray]:

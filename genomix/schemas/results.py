@@ -82,6 +82,19 @@ THRESHOLDS = FrameSchema(
     key=("target", "model", "threshold"),
 )
 
+DRIFT = FrameSchema(
+    "drift",
+    (
+        Column("column", pl.String, "column of the model, or 'prediction'"),
+        Column("psi", pl.Float64, "population stability index of the known values; null: too few", nullable=True),
+        Column("psi_by_chance", pl.Float64, "what 99.9 % of samples without any shift stay below", nullable=True),
+        Column("missing_before", pl.Float64, "share of missing values in training", nullable=True),
+        Column("missing_now", pl.Float64, "share of missing values in the new rows", nullable=True),
+        Column("shift", pl.String, "none to speak of | some | large | not known"),
+    ),
+    key=("column",),
+)
+
 CERTIFICATE = FrameSchema(
     "leakage certificate",
     (

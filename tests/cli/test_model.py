@@ -315,3 +315,17 @@ def test_recalibration_is_learned_on_people_of_its_own(folder: Path, capsys: pyt
     rare.head(60).write_csv(folder / "few.csv")
     assert main(["model", "evaluate", str(folder / "b"), str(folder / "few.csv"), "--recalibrate", "isotonic"]) == 7
     assert "are too few for isotonic recalibration (50)" in capsys.readouterr().err
+
+
+def test_drift_is_told_by_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    people(10).with_columns(age=pl.col("age") + 12).write_csv(folder / "older.csv")
+    capsys.readouterr()
+    assert main(["model", "evaluate", str(folder / "b"), str(folder / "older.csv"), "--resamples", "100"]) == 0
+    said = capsys.readouterr().err
+    assert "drift: table:age: large, PSI " in said
+    assert (
+        main(["model", "evaluate", str(folder / "b"), str(folder / "other.csv"), "--resamples", "100", "--json"]) == 0
+    )
+    drift = {r["column"]: r for r in json.loads(capsys.readouterr().out)["drift"]}
+    assert drift["table:age"]["shift"] == drift["prediction"]["shift"] == "none to speak of"

@@ -68,6 +68,7 @@ def evaluate(
 
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import read_bundle
+    from genomix.models.drift import Counter as DriftCounter
     from genomix.models.scoring import measure, score, write_recalibrated
     from genomix.models.scoring import recalibrate as learn
     from genomix.provenance import output_errors, write_json
@@ -83,10 +84,14 @@ def evaluate(
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     found = read_bundle(bundle, expect_sha256=expect_sha256)
     scored: list[pl.DataFrame] = []
+    counter = DriftCounter(found.reference) if found.reference is not None else None
     unseen: Counter[str] = Counter()
     lacking: tuple[str, ...] = ()
     for part in score(found, data, allow_missing=allow_missing, labelled=True):
         scored.append(part.rows)
+        if counter is not None:
+            names = part.block.columns["name"].to_list()
+            counter.add(part.block.values, names, found.fitted.predict(part.block.values))
         unseen.update(part.unseen)
         lacking = part.lacking
     if not scored:
@@ -97,6 +102,8 @@ def evaluate(
         "metrics": metrics.to_dicts(), "rows": rows.height, "labelled": int(rows["label"].is_not_null().sum()),
         "absent_columns": list(lacking), "rows_with_an_unknown_category": dict(unseen),
     }  # fmt: skip
+    drift = None if counter is None else counter.table()
+    content["drift"] = None if drift is None else drift.to_dicts()
     moved = None
     if recalibrate is not None:
         moved = learn(found, rows, method=recalibrate.value, share=recalibrate_share, seed=seed, n_resamples=resamples)
@@ -115,10 +122,33 @@ def evaluate(
     tell_differences(lacking, unseen, rows.height)
     say(f"{content['labelled']:,} of {rows.height:,} rows have a label", quiet=quiet)
     print_metrics(metrics)
+    _tell_drift(drift, quiet)
     if moved is not None:
         say(f"recalibrated ({moved.calibrator.method}) on {moved.n_learned:,} rows; on the other "
             f"{moved.n_measured:,}, before and after:", quiet=quiet)  # fmt: skip
         print_metrics(_side_by_side(moved.before, moved.after))
+
+
+def _tell_drift(drift: pl.DataFrame | None, quiet: bool) -> None:
+    """Name the columns that shifted, and how many did not."""
+    import polars as pl
+
+    from genomix_cli.console import say
+
+    if drift is None:
+        say("drift: not known, the bundle keeps no bins of its training rows", quiet=quiet)
+        return
+    shifted = drift.filter(pl.col("shift").is_in(["some", "large"]))
+    for name, psi, chance, before, now, word in shifted.iter_rows():
+        gaps = ", ".join(f"{share:.0%} missing {when}" for share, when in ((before, "before"), (now, "now")) if share)
+        say(f"drift: {name}: {word}, PSI {psi:.2f} (up to {chance:.2f} by chance){gaps and ', ' + gaps}", quiet=quiet)
+    moved = drift.filter((pl.col("missing_now") - pl.col("missing_before").fill_null(0.0)).abs() > 0.1)[
+        "column"
+    ].to_list()
+    if moved:
+        say(f"drift: the share of missing values moved by more than a tenth in {', '.join(moved)}", quiet=quiet)
+    unknown = drift.filter(pl.col("shift") == "not known").height
+    say(f"drift: {shifted.height:,} of {drift.height:,} shifted, {unknown:,} not known", quiet=quiet)
 
 
 def _side_by_side(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

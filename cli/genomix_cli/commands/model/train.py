@@ -150,7 +150,7 @@ def train(
         metrics["columns_that_encode"] = _encoding(matrix, about["objective"])
     digest = write_bundle(
         out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
-        metrics=metrics, about={**about, "seed": seed},
+        metrics=metrics, about={**about, "seed": seed}, reference=done.reference,
     )  # fmt: skip
     if as_json:
         print_json({**metrics, "manifest_sha256": digest})
