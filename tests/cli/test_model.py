@@ -329,3 +329,56 @@ def test_drift_is_told_by_column(folder: Path, capsys: pytest.CaptureFixture[str
     )
     drift = {r["column"]: r for r in json.loads(capsys.readouterr().out)["drift"]}
     assert drift["table:age"]["shift"] == drift["prediction"]["shift"] == "none to speak of"
+
+
+def test_attributions_by_window_and_by_groups_of_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events, index = world(1, people=240)
+    visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
+    sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
+    write_meds(events, tmp_path / "records")
+    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    features, bundle, a = tmp_path / "f", tmp_path / "b", tmp_path / "a.parquet"
+    make = ["ehr", "features", str(tmp_path / "records"), "--labels", str(tmp_path / "l.parquet"), "-o", str(features)]
+    assert main([*make, "--windows", "30d,full"]) == 0
+    assert main(["model", "train", str(features), "-o", str(bundle), "--resamples", "100"]) == 0
+    explain = ["model", "explain", str(bundle), str(features), "-o", str(a), "--json"]
+    columns = read_bundle(bundle).columns
+    (tmp_path / "groups.csv").write_text("code,group\nDX//*,diagnoses\n")
+    for level, more in (("window", ()), ("code", ("--roll-up", str(tmp_path / "groups.csv")))):
+        capsys.readouterr()
+        assert main([*explain, "--level", level, "--most", "99", *more]) == 0
+        told = {r["name"]: r["mean_abs_shap"] for r in json.loads(capsys.readouterr().out)["importance"]}
+        label = pl.col(level).fill_null("none")
+        if more:
+            label = pl.when(pl.col("code").str.starts_with("DX//")).then(pl.lit("diagnoses")).otherwise(label)
+        named = columns.select(feature="name", label=label)
+        summed = pl.read_parquet(a).join(named, on="feature").group_by("label", "row").agg(pl.col("shap").sum())
+        wanted = summed.group_by("label").agg(pl.col("shap").abs().sum() / index.height)
+        for name, value in wanted.iter_rows():
+            assert told[name] == pytest.approx(value, rel=1e-4, abs=1e-7)
+        assert "diagnoses" in told if more else {"30d", "full"} <= set(told)
+    (tmp_path / "twice.csv").write_text("code,group\nDX//*,a\nDX//*,b\n")
+    assert main([*explain, "--level", "code", "--roll-up", str(tmp_path / "twice.csv")]) == 8
+    assert "is in several groups" in capsys.readouterr().err
+    assert main([*explain, "--roll-up", str(tmp_path / "twice.csv")]) == 8
+
+
+def test_interactions_of_chosen_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    a, i = folder / "a.parquet", folder / "i.parquet"
+    explain = ["model", "explain", str(folder / "b"), str(folder / "other.csv"), "-o", str(a)]
+    assert main([*explain, "--interactions", str(i), "--rows", "3,0,799"]) == 0
+    pairs, single = pl.read_parquet(i), pl.read_parquet(a)
+    assert pairs["row"].unique().sort().to_list() == [0, 3, 799]
+    for row in (0, 3, 799):
+        total = single.filter(row=row)["shap"].sum()
+        assert pairs.filter(row=row)["interaction"].sum() == pytest.approx(total, abs=1e-4)
+    capsys.readouterr()
+    for wrong, words in (
+        (["--interactions", str(i), "--rows", "800"], "--rows names row 800, there are 800 (0 to 799)"),
+        (["--interactions", str(i)], "belong together"),
+        (["--interactions", str(i), "--rows", "1-3"], "are no row numbers"),
+        (["--interactions", str(a), "--rows", "1"], "no .parquet of its own"),
+    ):
+        assert main([*explain, *wrong]) == 8
+        assert words in capsys.readouterr().err
