@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from genomix.device import Device
-from genomix.errors import LeakageError
-from genomix.provenance import atomic_path, sha256_file
+from genomix.errors import InputNotFoundError, IntegrityError, LeakageError
+from genomix.provenance import atomic_path, read_json, sha256_file
 from genomix_pipelines.run import RunResult, run_study
+from genomix_pipelines.store import MANIFEST, POINTER, current_folder
 from genomix_pipelines.study import Study
 
 PUBLISHED = ("report.html", "report.json", "examples.html")
@@ -52,6 +53,24 @@ def execute(study: Study, out: Path, *, device: Device, strict: bool = False, **
             hint="read the report's section on leakage; without --strict the run succeeds with this warning",
         )
     return Outcome(result, out / "report.html", failed)
+
+
+def finished_report(out: Path) -> Path:
+    """Return the folder of the report stage of a finished run, every file of which is what its manifest states.
+
+    Raises
+    ------
+    InputNotFoundError: there is no finished run. IntegrityError: a file of the report is missing or differs.
+    """
+    if not (out / POINTER).is_file():
+        raise InputNotFoundError("there is no finished run", where=str(out), hint="the folder of genomix run --out")
+    folder = current_folder(out, "report")
+    manifest = read_json(folder / MANIFEST)
+    for name, digest in sorted(manifest["files"].items()):
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != digest:
+            raise IntegrityError(f"{name} is not what the run wrote", where=str(path), hint="genomix run --from report")
+    return folder
 
 
 def publish(folder: Path, out: Path) -> None:

@@ -1,0 +1,55 @@
+"""``genomix report build``: what it puts where, and what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from genomix_cli.app import main
+from tests.cli.test_table_study import Ran
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Ran(tmp_path_factory.mktemp("build")).out
+
+
+def test_the_page_comes_back_and_goes_to_paper(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (out / "report.html").read_bytes()
+    (out / "report.html").write_text("changed by hand")
+    assert main(["report", "build", str(out), "-q"]) == 0
+    assert (out / "report.html").read_bytes() == before
+    assert capsys.readouterr().out.splitlines() == [str(out / "report.html"), str(out / "report.json")]
+    try:
+        import weasyprint  # noqa: F401  # it loads Pango
+    except (ImportError, OSError):
+        pytest.skip("there is no WeasyPrint")
+    assert main(["report", "build", str(out), "--pdf", "-q"]) == 0
+    first = (out / "report.pdf").read_bytes()
+    assert first.startswith(b"%PDF-")
+    assert main(["report", "build", str(out), "--pdf", "-q"]) == 0
+    assert (out / "report.pdf").read_bytes() == first
+    assert str(out).encode() not in first
+
+
+def test_without_weasyprint_the_message_says_what_to_install(
+    out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    (out / "report.pdf").unlink(missing_ok=True)
+    assert main(["report", "build", str(out), "--pdf"]) == 14
+    assert 'pip install "genomix[pdf]"' in capsys.readouterr().err
+    assert not (out / "report.pdf").exists()
+
+
+def test_no_run_and_a_damaged_one_are_refused(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "build", str(tmp_path)]) == 3
+    assert "there is no finished run" in capsys.readouterr().err
+    (page,) = out.glob("stages/report/*/report.html")
+    kept = page.read_bytes()
+    page.write_bytes(kept + b" ")
+    assert main(["report", "build", str(out)]) == 13
+    assert "report.html is not what the run wrote" in capsys.readouterr().err
+    page.write_bytes(kept)
