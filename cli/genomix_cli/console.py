@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,10 +37,23 @@ class Settings:
         return self.show_identifiers or sys.stderr.isatty()
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Return a text in which what would move a terminal's cursor, colour it or turn its text round is spelled out.
+
+    >>> printable("a\x1b[2Jb"), printable("a\nb"), printable("a\nb", keep="\n")
+    ('a\\x1b[2Jb', 'a\\nb', 'a\nb')
+    """
+    return "".join(c if c in keep or not _moves(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _moves(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
+
+
 def say(text: str, *, quiet: bool = False) -> None:
     """Print a line to stderr unless quiet."""
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def say_device(device: Device, *, quiet: bool = False) -> None:
@@ -54,7 +68,7 @@ def print_json(value: Any) -> None:
 
 def describe_error(error: GenomixError, settings: Settings) -> str:
     """Return the line that a user's error prints."""
-    return f"error: {error.render(show_identifiers=settings.names_people)}"
+    return f"error: {printable(error.render(show_identifiers=settings.names_people))}"
 
 
 def describe_crash(error: BaseException) -> str:

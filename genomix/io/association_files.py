@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from genomix.io.spreadsheet import spreadsheet_safe
 from genomix.provenance import atomic_path, output_errors
 from genomix.schemas.association import ASSOCIATION
 
@@ -51,10 +52,11 @@ class AssociationWriter:
         if self._parquet is not None:
             self._parquet.write_table(frame.to_arrow().cast(self._parquet.schema), row_group_size=ROW_GROUP)
         if self._plain is not None:
-            frame.write_csv(self._plain, separator="\t", include_header=self._plain.tell() == 0, null_value="NA")
+            safe = spreadsheet_safe(frame)
+            safe.write_csv(self._plain, separator="\t", include_header=self._plain.tell() == 0, null_value="NA")
         for name, stream in self._tables.items():
             rows = plink_columns(frame.filter(pl.col("phenotype") == name), self._kinds[name])
-            rows.write_csv(stream, separator="\t", include_header=stream.tell() == 0, null_value="NA")
+            spreadsheet_safe(rows).write_csv(stream, separator="\t", include_header=stream.tell() == 0, null_value="NA")
 
 
 def plink_columns(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

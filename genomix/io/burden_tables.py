@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError
+from genomix.io.spreadsheet import spreadsheet_safe
 from genomix.provenance import atomic_path, write_json
 from genomix.schemas.burden import BURDEN_MATRIX
 
@@ -42,7 +43,9 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         else:
             tabs = path.suffix == ".tsv"
             style: Literal["never", "necessary"] = "never" if tabs else "necessary"
-            frame.write_csv(temporary, separator="\t" if tabs else ",", null_value="NA", quote_style=style)
+            separator = "\t" if tabs else ","
+            safe = spreadsheet_safe(frame)
+            safe.write_csv(temporary, separator=separator, null_value="NA", quote_style=style)
 
 
 def write_burden(

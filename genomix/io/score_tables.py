@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from genomix.errors import ConfigError, FormatError
+from genomix.io.spreadsheet import spreadsheet_safe
 from genomix.io.tables import read_table
 from genomix.provenance import atomic_path, write_json
 
@@ -110,4 +111,4 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
         else:
-            frame.write_csv(temporary, separator="\t", null_value="NA")
+            spreadsheet_safe(frame).write_csv(temporary, separator="\t", null_value="NA")

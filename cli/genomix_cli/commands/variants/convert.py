@@ -266,6 +266,7 @@ def _write_beside(report: ConversionReport, prefix: Path, *, listed: bool) -> No
     """Write the counts, and the list of rejected records where there can be any."""
     from genomix.io.genotype_format import beside, fileset_prefix
     from genomix.io.plink import SUFFIXES
+    from genomix.io.spreadsheet import spreadsheet_safe
     from genomix.provenance import atomic_path, write_json
 
     base = fileset_prefix(prefix, SUFFIXES)
@@ -274,7 +275,7 @@ def _write_beside(report: ConversionReport, prefix: Path, *, listed: bool) -> No
         beside(base, ".rejected.tsv").unlink(missing_ok=True)  # of an earlier conversion under the same prefix
     else:
         with atomic_path(beside(base, ".rejected.tsv")) as path:
-            report.rejected.write_csv(path, separator="\t", quote_style="never")
+            spreadsheet_safe(report.rejected).write_csv(path, separator="\t", quote_style="never")
 
 
 def _tell(report: ConversionReport, *, strict: bool, quiet: bool, as_json: bool) -> None:

@@ -292,6 +292,7 @@ def _ancestry(
 
 def _write(result: ScoringResult, out: Path | None, details: Path | None, *, as_json: bool) -> None:
     from genomix.io.score_tables import write_frame, write_scores
+    from genomix.io.spreadsheet import spreadsheet_safe
     from genomix_cli.console import print_json
 
     if details is not None:
@@ -301,7 +302,7 @@ def _write(result: ScoringResult, out: Path | None, details: Path | None, *, as_
     if as_json:
         print_json(result.metadata)
     elif out is None:
-        print(result.samples.write_csv(separator="\t", null_value="NA"), end="")
+        print(spreadsheet_safe(result.samples).write_csv(separator="\t", null_value="NA"), end="")
 
 
 def _tell(result: ScoringResult, warnings: list[str], told: int, *, quiet: bool, strict: bool) -> None:
