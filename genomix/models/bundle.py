@@ -112,9 +112,18 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     """
     manifest = _read_manifest(folder, expect_sha256)
     files = _read_verified(folder, manifest["files"])
-    fitted = model_named(str(manifest["model"])).from_files(files)
+    fitted = _loaded(manifest, files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
     return Bundle(fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest)
+
+
+def _loaded(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Fitted:
+    if manifest["objective"] == "survival":
+        from genomix.models.survival import survival_from_files
+
+        timed: Fitted = survival_from_files(str(manifest["model"]), files)
+        return timed
+    return model_named(str(manifest["model"])).from_files(files)
 
 
 def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:

@@ -36,8 +36,9 @@ def check_causes(time: Float64Array, cause: Float64Array, what: str) -> tuple[Fl
 
 
 def aalen_johansen(time: Float64Array, cause: Float64Array, weights: Float64Array) -> list[Curves]:
-    """Return each cause's cumulative incidence, from cause 1 on (Aalen and Johansen 1978, JSTOR 4615704); they add up to 1 - Kaplan-Meier.
+    """Return each cause's cumulative incidence, from cause 1 on; they add up to 1 - Kaplan-Meier.
 
+    Aalen and Johansen 1978, JSTOR 4615704.
     ``weights`` (resamples, rows), as in :mod:`genomix.models.survival_metrics`.
     """
     any_event = (cause > 0).astype(np.float64)
@@ -93,7 +94,7 @@ def incidence_brier(
 ) -> Float64Array:  # fmt: skip
     """Return the IPCW Brier score (resamples,) of the ``predicted`` incidence (rows,) of cause ``of`` by ``horizon``.
 
-    Who had another event by then counts as without (doi:10.1002/bimj.201000073). NaN where nobody is followed beyond it.
+    Who had another event by then counts as without (doi:10.1002/bimj.201000073). NaN where nobody is followed further.
     """
     any_event = (cause > 0).astype(np.float64)
     g = censoring_curve(time, any_event, weights)

@@ -279,6 +279,7 @@ class FittedCox:
     baseline: Baseline
     facts: Mapping[str, Any]
     model: str = "cox"
+    objective: str = "survival"
 
     @property
     def n_features(self) -> int:
@@ -290,6 +291,10 @@ class FittedCox:
         Z = self.preprocessing.design(check_matrix(X, self.n_features))
         with threadpool_limits(1, user_api="blas"):
             return np.asarray((Z - self.background) @ self.slopes)
+
+    def predict(self, X: Float32Array) -> Float64Array:
+        """Return the margin: a risk score, not a probability."""
+        return self.margin(X)
 
     def survival(self, X: Float32Array, horizons: Float64Array) -> Float64Array:
         """Return the probability of no event by each horizon, (rows, points)."""

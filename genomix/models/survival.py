@@ -101,6 +101,7 @@ class FittedBoostedSurvival:
     n_features: int
     baseline: Baseline
     facts: Mapping[str, Any]
+    objective: str = "survival"
 
     @property
     def model(self) -> str:
@@ -113,6 +114,10 @@ class FittedBoostedSurvival:
             return np.zeros(0)
         raw = np.asarray(self.booster.predict(self._matrix(X), output_margin=True), dtype=np.float64)
         return -raw if self.kind == "aft" else raw
+
+    def predict(self, X: Float32Array) -> Float64Array:
+        """Return the margin: a risk score, not a probability."""
+        return self.margin(X)
 
     def survival(self, X: Float32Array, horizons: Float64Array) -> Float64Array:
         """Return the probability of no event by each horizon, (rows, points).
@@ -164,9 +169,21 @@ def boosted_from_files(files: Mapping[str, bytes]) -> FittedBoostedSurvival:
 
 
 LOADERS: Mapping[str, Any] = {
-    "cox": cox_from_files, "boosted_cox": boosted_from_files, "boosted_aft": boosted_from_files
+    "boosted_cox": boosted_from_files, "boosted_aft": boosted_from_files, "cox": cox_from_files
 }  # fmt: skip
 """How each model of a time to an event is read from a bundle's files."""
+
+
+def survival_from_files(name: str, files: Mapping[str, bytes]) -> Any:
+    """Return the model of a time to an event that was saved; the caller has verified the bytes.
+
+    Raises
+    ------
+    FormatError: a model that this version does not know.
+    """
+    if name not in LOADERS:
+        raise FormatError(f"model {name!r} of a time to an event is not known", hint="a newer genomix")
+    return LOADERS[name](files)
 
 
 def fit_boosted_survival(
