@@ -89,8 +89,6 @@ def counts(time: Float64Array, event: Float64Array, weights: Float64Array) -> Co
 
 def _product(times: Float64Array, leaving: Float64Array, at_risk: Float64Array, last: Float64Array) -> Curves:
     share = leaving / np.where(at_risk > 0, at_risk, 1.0)
-    # Sums of weights taken in another order differ in the last digit: whoever all leave, leave nobody.
-    share = np.where(share > 1 - 1e-12, 1.0, share)
     return Curves(times, np.asarray(np.cumprod(1 - share, axis=1), dtype=np.float64), 1.0, last)
 
 
