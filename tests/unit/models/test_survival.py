@@ -24,7 +24,8 @@ def drawn(n: int, seed: int, error: str = "extreme", scale: float = 0.6) -> Surv
     lost = rng.exponential(8.0, size=n)
     X[rng.random(n) < 0.05, 2] = np.nan
     time, event = np.minimum(death, lost), (death <= lost).astype(float)
-    event[time.argmin()] = 1.0  # XGBoost sees an event where the label is above 0: the first rank must be
+    # XGBoost sees an event where the label is above 0, so it must count the first of all times: an event here.
+    time = np.maximum(time, time[event == 1].min())
     return SurvivalPart(X, time, event)
 
 
