@@ -125,7 +125,7 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     """
     manifest = _read_manifest(folder, expect_sha256)
     files = _read_verified(folder, manifest["files"])
-    fitted = model_named(str(manifest["model"])).from_files(files)
+    fitted = _loaded(manifest, files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
     calibrator = calibrator_from(json.loads(files[CALIBRATOR])) if CALIBRATOR in files else None
     reference = json.loads(files[REFERENCE]) if REFERENCE in files else None
@@ -133,6 +133,15 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
         fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator,
         reference,
     )  # fmt: skip
+
+
+def _loaded(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Fitted:
+    if manifest["objective"] == "survival":
+        from genomix.models.survival import survival_from_files
+
+        timed: Fitted = survival_from_files(str(manifest["model"]), files)
+        return timed
+    return model_named(str(manifest["model"])).from_files(files)
 
 
 def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:

@@ -122,13 +122,13 @@ def _quadratic_minimum(
     if not Z.shape[1]:
         slopes = at.slopes
     elif l1 == 0.0:
-        slopes = _ridge(design, response, l2)
+        slopes = ridge(design, response, l2)
     else:
-        slopes = _elastic_net(design, response, at.slopes, l2, l1)
+        slopes = elastic_net(design, response, at.slopes, l2, l1)
     return Coefficients(middle - float(centre @ slopes), np.asarray(slopes, dtype=np.float64))
 
 
-def _ridge(design: Float64Array, response: Float64Array, l2: float) -> Float64Array:
+def ridge(design: Float64Array, response: Float64Array, l2: float) -> Float64Array:
     """Minimise |r - Xb|^2/2 + l2 |b|^2/2 in the smaller of the two spaces, columns or rows."""
     rows, columns = design.shape
     if columns <= rows:
@@ -140,7 +140,7 @@ def _ridge(design: Float64Array, response: Float64Array, l2: float) -> Float64Ar
     return np.asarray(design.T @ np.linalg.solve(kernel, response))
 
 
-def _elastic_net(
+def elastic_net(
     design: Float64Array, response: Float64Array, start: Float64Array, l2: float, l1: float
 ) -> Float64Array:
     """Minimise |r - Xb|^2/2 + l2 |b|^2/2 + l1 |b|_1 by scikit-learn's coordinate descent, from ``start``."""

@@ -16,6 +16,7 @@ from genomix.models.bundle import Bundle, write_bundle
 from genomix.models.given_matrix import KIND_OF_SET
 from genomix.models.given_table import KIND, features_of, read_rows, roles_from, unseen_levels
 from genomix.models.recalibration import Calibrator, Method, fit_calibrator
+from genomix.models.survival_training import measure_survival, survival_columns, with_times
 from genomix.schemas.features import COLUMNS
 
 ROWS_PER_PART = 50_000
@@ -26,7 +27,8 @@ class Scored(NamedTuple):
     (null where unknown) and ``prediction``; ``block``: the model's columns of these rows, in its order.
 
     ``lacking``: columns of the model that are not there. ``unseen``: column → rows of a category that training did not
-    keep.
+    keep. For a time to an event the label is the event, the prediction a risk score, and ``time`` (NaN where unknown)
+    and ``survival_at_H`` follow.
     """
 
     rows: pl.DataFrame
@@ -61,9 +63,14 @@ def score(bundle: Bundle, data: Path, *, allow_missing: bool = False, labelled: 
 def _of_table(bundle: Bundle, data: Path, allow_missing: bool, labelled: bool) -> Iterator[Scored]:
     roles = roles_from(bundle.manifest["about"])
     rows, lacking = read_rows(data, roles, labelled=labelled, allow_missing=allow_missing)
+    survival = bundle.manifest["objective"] == "survival"
+    if survival:
+        rows = with_times(rows, data, bundle.manifest["about"], needed=labelled)
     for part in rows.iter_slices(ROWS_PER_PART):
         block = features_of(part, roles, bundle.learned).select(bundle.columns["name"].to_list())
         frame = part.select("row", "subject", "label", pl.Series("prediction", bundle.predict(block)))
+        if survival:
+            frame = frame.with_columns(part["time"], *survival_columns(bundle, block))
         yield Scored(frame, block, tuple(lacking), unseen_levels(part, roles, bundle.learned))
 
 
@@ -110,6 +117,8 @@ def measure(bundle: Bundle, rows: pl.DataFrame, *, seed: int, n_resamples: int =
     from genomix.models.evaluate import evaluate_predictions
     from genomix.models.training import predictions_of
 
+    if bundle.manifest["objective"] == "survival":
+        return measure_survival(bundle, rows, seed=seed, n_resamples=n_resamples)
     known = rows.filter(pl.col("label").is_not_null())
     if not known.height:
         raise ConfigError("no row has a label, so nothing can be measured")
@@ -152,6 +161,8 @@ def recalibrate(
     if bundle.calibrator is not None:
         raise ConfigError("the bundle is recalibrated already", hint="recalibrate the bundle that it was made from")
     objective = bundle.fitted.objective
+    if objective not in ("binary", "regression"):
+        raise ConfigError(f"predictions of a {objective} model are not recalibrated here")
     known = rows.filter(pl.col("label").is_not_null())
     labels = known["label"].to_numpy()
     people = known["subject"].rank("dense").cast(pl.Int64).to_numpy() - 1

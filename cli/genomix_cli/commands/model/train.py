@@ -20,6 +20,7 @@ _EXAMPLE = """Examples:
 \b
   genomix model train stays.csv --target readmitted --positive yes --subject-column patient -o bundle
   genomix model train features -o bundle
+  genomix model train trial.csv --objective survival --time days --event died --horizon 365 --horizon 730 -o bundle
 """
 DataArgument = Annotated[
     Path,
@@ -35,6 +36,15 @@ class ObjectiveChoice(StrEnum):
     auto = "auto"
     binary = "binary"
     regression = "regression"
+    survival = "survival"
+
+
+class SurvivalModel(StrEnum):
+    """Model of a time to an event that goes into the bundle."""
+
+    boosted_cox = "boosted_cox"
+    boosted_aft = "boosted_aft"
+    cox = "cox"
 
 
 def register(group: typer.Typer) -> None:
@@ -49,10 +59,12 @@ def train(
         str | None, typer.Option("--target", help="Column to predict (a table's).", show_default=False)
     ] = None,
     objective: Annotated[
-        ObjectiveChoice, typer.Option("--objective", help="auto: two values are a yes/no outcome.")
+        ObjectiveChoice,
+        typer.Option("--objective", help="auto: two values are a yes/no outcome; survival: a time to an event."),
     ] = ObjectiveChoice.auto,
     positive: Annotated[
-        str | None, typer.Option("--positive", help="The target's value that means yes.", show_default=False)
+        str | None,
+        typer.Option("--positive", help="The target's (or event's) value that means yes.", show_default=False),
     ] = None,
     subject_column: Annotated[
         str | None,
@@ -89,6 +101,19 @@ def train(
     tune_file: Annotated[
         Path | None, typer.Option("--tune-file", help="Journal of the trials: an interrupted search goes on from it.")
     ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", help="survival: column of times, from the start.", show_default=False)
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", help="survival: column that says if it was seen.", show_default=False)
+    ] = None,
+    horizon: Annotated[
+        list[float] | None,
+        typer.Option("--horizon", help="survival: time to predict at; repeat it.", show_default="quartiles of events"),
+    ] = None,
+    survival_model: Annotated[
+        SurvivalModel, typer.Option("--survival-model", help="survival: the model of the bundle.")
+    ] = SurvivalModel.boosted_cox,
     device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -115,6 +140,23 @@ def train(
     if tune_file is not None and tune_trials is None and tune_minutes is None:
         raise ConfigError("--tune-file without --tune or --tune-minutes: nothing is searched")
     chosen = resolve_device(device.value)
+    timed = {"--time": time, "--event": event, "--horizon": horizon}
+    if objective is ObjectiveChoice.survival:
+        from genomix_cli.train_survival import train_survival_table
+
+        if target is not None:
+            raise ConfigError("--target is not for --objective survival", hint="--time COLUMN --event COLUMN")
+        if monotone or tune_trials is not None or tune_minutes is not None:
+            raise ConfigError("--monotone and --tune are not for --objective survival")
+        train_survival_table(
+            data, out, time=time, event=event, horizons=horizon or [], model=survival_model.value, positive=positive,
+            subject_column=subject_column, split_column=split_column, exclude=exclude or [],
+            categorical=categorical or [], missing=missing or [], min_subjects=min_subjects, held_out=held_out,
+            tuning=tuning, seed=seed, resamples=resamples, device=chosen, quiet=quiet, as_json=as_json,
+        )  # fmt: skip
+        return
+    if wrong := [name for name, value in timed.items() if value]:
+        raise ConfigError(f"{wrong[0]} needs --objective survival")
     asked = None if objective is ObjectiveChoice.auto else objective.value
     if data.is_dir():
         given = {"--target": target, "--positive": positive, "--subject-column": subject_column,
@@ -147,7 +189,7 @@ def train(
     )  # fmt: skip
     metrics["metrics"] = done.metrics.to_dicts()
     if about["kind"] == KIND:
-        metrics["columns_that_encode"] = _encoding(matrix, about["objective"])
+        metrics["columns_that_encode"] = encoding(matrix, about["objective"])
     digest = write_bundle(
         out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
         metrics=metrics, about={**about, "seed": seed}, reference=done.reference,
@@ -225,7 +267,7 @@ def _of_set(
     return matrix, {"kind": KIND_OF_SET, "target": "label", "objective": objective}
 
 
-def _encoding(matrix: FeatureMatrix, objective: str) -> dict[str, str]:
+def encoding(matrix: FeatureMatrix, objective: str) -> dict[str, str]:
     """Look for a column that alone separates the outcome among training rows, and warn of it."""
     from genomix.features.certificate_checks import columns_that_encode
     from genomix_cli.console import say
