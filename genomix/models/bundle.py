@@ -18,6 +18,7 @@ import polars as pl
 
 from genomix.errors import FormatError, InputNotFoundError, IntegrityError
 from genomix.features.matrix import FeatureBlock
+from genomix.models.conformal import Conformal, conformal_from
 from genomix.models.model import Fitted, Float32Array, Float64Array, model_named
 from genomix.models.recalibration import Calibrator, calibrator_from
 from genomix.provenance import (
@@ -36,6 +37,7 @@ FORMAT = "genomix model bundle"
 FORMAT_VERSION = 1
 CALIBRATOR = "calibrator.json"
 REFERENCE = "reference.json"
+CONFORMAL = "conformal.json"
 _FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
 
 
@@ -50,6 +52,7 @@ class Bundle:
     manifest: Mapping[str, Any]
     calibrator: Calibrator | None = None
     reference: Mapping[str, Any] | None = None
+    conformal: Conformal | None = None
 
     def matrix(self, block: FeatureBlock) -> Float32Array:
         """Return the model's columns of ``block``, by name and in the model's order.
@@ -75,6 +78,7 @@ def write_bundle(
     folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
     calibrator: Calibrator | None = None, reference: Mapping[str, Any] | None = None,
+    conformal: Conformal | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
 
@@ -86,7 +90,7 @@ def write_bundle(
     metrics: measures on held-out data (JSON-able).
     about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
     calibrator: applied to every prediction of the bundle. reference: bins that drift is measured against
-        (:func:`genomix.models.drift.reference_bins`).
+        (:func:`genomix.models.drift.reference_bins`). conformal: bounds of the predictions' errors.
     """
     columns = COLUMNS.validate(columns)
     if columns.height != fitted.n_features:
@@ -106,6 +110,8 @@ def write_bundle(
             write_json(place / CALIBRATOR, calibrator.to_json())
         if reference is not None:
             write_json(place / REFERENCE, dict(reference))
+        if conformal is not None:
+            write_json(place / CONFORMAL, conformal.to_json())
         # The manifest cannot hold its own hash; this one shows damage to everything in it that names no file.
         write_manifest(place, {**content, "content_sha256": hash_json(content)})
         return sha256_bytes((place / "manifest.json").read_bytes())
@@ -131,7 +137,7 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     reference = json.loads(files[REFERENCE]) if REFERENCE in files else None
     return Bundle(
         fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator,
-        reference,
+        reference, conformal_from(json.loads(files[CONFORMAL])) if CONFORMAL in files else None,
     )  # fmt: skip
 
 

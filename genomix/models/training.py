@@ -12,6 +12,7 @@ from genomix.device import Device
 from genomix.errors import ConfigError, LabelError
 from genomix.features.matrix import FeatureMatrix, RowArray
 from genomix.features.split import assign_parts, assign_roles, strata_of_labels
+from genomix.models.conformal import Conformal, calibrate, coverage
 from genomix.models.drift import reference_bins
 from genomix.models.evaluate import evaluate_predictions
 from genomix.models.model import Fitted, Objective, Part, model_named
@@ -22,11 +23,17 @@ FEWEST_PER_CLASS = 2
 
 
 class Trained(NamedTuple):
-    """Fitted models by name, their measures on the held-out rows (METRICS), and what drift is measured against."""
+    """Fitted models by name, their measures on the held-out rows (METRICS), and what drift is measured against.
+
+    ``conformal``: the boosted model's bounds, learned on the tuning rows, which also stopped its trees: what they hold
+    of the held-out people is in ``coverage``.
+    """
 
     fitted: Mapping[str, Fitted]
     metrics: pl.DataFrame
     reference: Mapping[str, Any]
+    conformal: Conformal
+    coverage: list[dict[str, Any]]
 
 
 def roles_by_subject(
@@ -94,7 +101,15 @@ def train(
     )  # fmt: skip
     names = block.columns["name"].to_list()
     reference = reference_bins(parts["train"].X, names, fitted["boosted"].predict(parts["held_out"].X))
-    return Trained(fitted, metrics, reference)
+    tuned, held = matrix.rows(0, "tuning"), matrix.rows(0, "held_out")
+    bounds = calibrate(
+        fitted["boosted"].predict(parts["tuning"].X), parts["tuning"].y, matrix.kin_groups[tuned],
+        objective=objective, seed=seed,
+    )  # fmt: skip
+    covered = coverage(
+        bounds, fitted["boosted"].predict(parts["held_out"].X), parts["held_out"].y, matrix.kin_groups[held], seed=seed
+    )
+    return Trained(fitted, metrics, reference, bounds, covered)
 
 
 def inner_part(matrix: FeatureMatrix) -> tuple[Part, RowArray]:

@@ -382,3 +382,34 @@ def test_interactions_of_chosen_rows(folder: Path, capsys: pytest.CaptureFixture
     ):
         assert main([*explain, *wrong]) == 8
         assert words in capsys.readouterr().err
+
+
+def test_conformal_sets_and_intervals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The promised share of new people's outcomes lies in their sets; one row of each person is asked."""
+    people(11, n=1200).write_csv(folder / "train.csv")
+    people(12, n=1500).write_csv(folder / "other.csv")
+    p = folder / "p.parquet"
+    for target, more in (("sick", TRAIN), ("age", ("--target", "age", *TRAIN[4:]))):
+        assert train(folder, *more, out=target) == 0
+        told = read_bundle(folder / target).metrics["conformal"]
+        assert all(abs(r["coverage"] - r["level"]) < 0.08 for r in told)
+        assert (
+            main(["model", "predict", str(folder / target), str(folder / "other.csv"), "-o", str(p), "--conformal"])
+            == 0
+        )
+        found = pl.read_parquet(p).group_by("subject", maintain_order=True).first()
+        for level in (80, 90, 95):
+            if target == "age":
+                holds = found["label"].is_between(found[f"low_{level}"], found[f"high_{level}"])
+            else:
+                words = pl.when(pl.col("label") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))
+                said = pl.col(f"set_{level}")
+                holds = found.select((said == words) | (said == "either")).to_series()
+            assert holds.mean() == pytest.approx(level / 100, abs=0.05)
+    command = ["model", "evaluate", str(folder / "sick"), str(folder / "other.csv"), "--resamples", "100", "-q"]
+    assert main([*command, "--recalibrate", "intercept", "--write-bundle", str(folder / "moved")]) == 0
+    capsys.readouterr()
+    assert (
+        main(["model", "predict", str(folder / "moved"), str(folder / "other.csv"), "-o", str(p), "--conformal"]) == 8
+    )
+    assert "holds no bounds for --conformal" in capsys.readouterr().err

@@ -41,6 +41,9 @@ def predict(
     bundle: BundleArgument,
     data: DataArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Table of predictions: .parquet.", show_default=False)],
+    conformal: Annotated[
+        bool, typer.Option("--conformal", help="Also intervals (a quantity), or sets of answers, of 80, 90 and 95 %.")
+    ] = False,
     allow_missing: MissingOption = False,
     expect_sha256: ExpectOption = None,
     quiet: QuietOption = False,
@@ -65,13 +68,21 @@ def predict(
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     found = read_bundle(bundle, expect_sha256=expect_sha256)
+    if conformal and found.conformal is None:
+        raise ConfigError(
+            "the bundle holds no bounds for --conformal", where=str(bundle),
+            hint="bundles of model train of a yes/no outcome or a quantity do; a recalibrated one does not",
+        )  # fmt: skip
     rows = 0
     lacking: tuple[str, ...] = ()
     unseen: Counter[str] = Counter()
     with output_errors(out), atomic_path(out) as temporary:
         writer = None
         for part in score(found, data, allow_missing=allow_missing):
-            table = part.rows.to_arrow()
+            frame = part.rows
+            if conformal and found.conformal is not None:
+                frame = frame.with_columns(found.conformal.columns(frame["prediction"].to_numpy()))
+            table = frame.to_arrow()
             writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
             writer.write_table(table)
             rows, lacking = rows + part.rows.height, part.lacking

@@ -187,12 +187,13 @@ def train(
         matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples,
         options=options,
     )  # fmt: skip
-    metrics["metrics"] = done.metrics.to_dicts()
+    metrics |= {"metrics": done.metrics.to_dicts(), "conformal": done.coverage}
     if about["kind"] == KIND:
         metrics["columns_that_encode"] = encoding(matrix, about["objective"])
     digest = write_bundle(
         out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
         metrics=metrics, about={**about, "seed": seed}, reference=done.reference,
+        conformal=done.conformal,
     )  # fmt: skip
     if as_json:
         print_json({**metrics, "manifest_sha256": digest})
