@@ -51,6 +51,7 @@ def train_survival_table(
     rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
     metrics: dict[str, Any] = {
         "metrics": done.metrics.to_dicts(), "rows": rows, "columns_that_encode": encoding(matrix, "binary"),
+        "calibration": done.calibration.to_dicts(),
         "models": {name: dict(fitted.facts) for name, fitted in done.fitted.items()},
     }  # fmt: skip
     about = {
