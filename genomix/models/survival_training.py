@@ -139,7 +139,8 @@ def train_survival(
     predicted = {name: (model.margin(held.X), model.survival(held.X, at)) for name, model in fitted.items()}
     metrics = evaluate_survival(
         predicted, held.time, held.event, target=target, horizons=at, reference=reference,
-        units=matrix.kin_groups[rows], people=matrix.index["subject_id"].to_numpy()[rows], seed=seed, n_resamples=n_resamples,
+        units=matrix.kin_groups[rows], people=matrix.index["subject_id"].to_numpy()[rows], seed=seed,
+        n_resamples=n_resamples,
     )  # fmt: skip
     groups = calibration_table({name: s for name, (_, s) in predicted.items()}, held.time, held.event, horizons=at)
     return TrainedSurvival(fitted, at, reference, metrics, groups)
@@ -148,7 +149,7 @@ def train_survival(
 def calibration_table(
     survival: Mapping[str, Float64Array], time: Float64Array, event: Float64Array, *, horizons: Float64Array
 ) -> pl.DataFrame:
-    """Return predicted against observed risk in groups of similar predictions, at least 50 rows a group.
+    """Return predicted against observed risk in groups of similar predictions, about 50 rows or more a group.
 
     Columns: model, horizon, group (from the lowest risk on), n_rows, expected (mean predicted risk), observed (1 -
     Kaplan-Meier; null where the group is not followed that far), low, high (its 95 % interval, rows as independent).
