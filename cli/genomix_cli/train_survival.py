@@ -22,6 +22,7 @@ def train_survival_table(
     from genomix.io.tables import read_text_columns
     from genomix.models.bundle import write_bundle
     from genomix.models.given_table import find_roles
+    from genomix.models.survival import at_horizons
     from genomix.models.survival_training import survival_matrix, train_survival
     from genomix_cli.commands.model.train import encoding, print_metrics
     from genomix_cli.console import print_json, say
@@ -50,19 +51,19 @@ def train_survival_table(
     rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
     metrics: dict[str, Any] = {
         "metrics": done.metrics.to_dicts(), "rows": rows, "columns_that_encode": encoding(matrix, "binary"),
+        "calibration": done.calibration.to_dicts(),
         "models": {name: dict(fitted.facts) for name, fitted in done.fitted.items()},
     }  # fmt: skip
     about = {
         **roles.as_json(), "time_column": time, "horizons": done.horizons.tolist(),
         "training_survival": done.training_survival.tolist(), "seed": seed,
     }  # fmt: skip
-    digest = write_bundle(
-        out, cast("Fitted", done.fitted[model]), columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
-        metrics=metrics, about=about,
-    )  # fmt: skip
+    kept = cast("Fitted", at_horizons(done.fitted[model], done.horizons))
+    columns = matrix.for_fold(0).columns
+    digest = write_bundle(out, kept, columns=columns, learned=matrix.folds[0].learned, metrics=metrics, about=about)
     if as_json:
         print_json({**metrics, "manifest_sha256": digest})
         return
     say(", ".join(f"{role.replace('_', ' ')} {n:,} rows" for role, n in rows.items() if n), quiet=quiet)
     print_metrics(done.metrics)
-    say(f"{matrix.for_fold(0).columns.height:,} columns; bundle {out}, model {model}, manifest {digest}", quiet=quiet)
+    say(f"{columns.height:,} columns; bundle {out}, model {model}, manifest {digest}", quiet=quiet)

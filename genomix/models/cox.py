@@ -71,11 +71,15 @@ def check_survival_part(part: SurvivalPart, what: str) -> SurvivalPart:
 
 
 class Baseline(NamedTuple):
-    """Cumulative hazard at margin 0 from each of ``times`` (steps,) on; ``last``: the end of follow-up."""
+    """Cumulative hazard at margin 0 from each of ``times`` (steps,) on; ``last``: the end of follow-up.
+
+    ``stated``: it is known at these times only, and no person's time of the event can be read from it.
+    """
 
     times: Float64Array
     hazard: Float64Array
     last: float
+    stated: bool = False
 
     def at(self, horizons: Float64Array) -> Float64Array:
         """Return the cumulative hazard at ``horizons`` (points,), or raise a ConfigError beyond the follow-up."""
@@ -84,6 +88,11 @@ class Baseline(NamedTuple):
             raise ConfigError(
                 f"a horizon of {horizons[~(horizons <= self.last) | (horizons < 0)][0]:g} lies outside the follow-up "
                 f"of the training rows, 0 to {self.last:g}"
+            )
+        if self.stated and (other := np.setdiff1d(horizons, [0.0, *self.times])).size:
+            raise ConfigError(
+                f"the model has no survival at {other[0]:g}",
+                hint="one of " + ", ".join(f"{h:g}" for h in self.times) + ", or train with this horizon",
             )
         return np.concatenate([[0.0], self.hazard])[np.searchsorted(self.times, horizons, side="right")]
 
@@ -321,14 +330,15 @@ class FittedCox:
 
 def baseline_bytes(baseline: Baseline) -> bytes:
     """Return ``baseline.json``."""
-    content = {"times": baseline.times.tolist(), "hazard": baseline.hazard.tolist(), "last": baseline.last}
+    content = {**baseline._asdict(), "times": baseline.times.tolist(), "hazard": baseline.hazard.tolist()}
     return canonical_json(content) + b"\n"
 
 
 def baseline_from(data: bytes) -> Baseline:
     """Return what :func:`baseline_bytes` wrote."""
     read = json.loads(data)
-    return Baseline(np.asarray(read["times"], dtype=np.float64), np.asarray(read["hazard"]), float(read["last"]))
+    times, hazard = np.asarray(read["times"], dtype=np.float64), np.asarray(read["hazard"], dtype=np.float64)
+    return Baseline(times, hazard, float(read["last"]), bool(read["stated"]))
 
 
 def cox_from_files(files: Mapping[str, bytes]) -> FittedCox:

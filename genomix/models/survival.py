@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from genomix.models.boosted import DEFAULTS as BOOSTED_DEFAULTS
 from genomix.models.boosted import _at_least_one_column, import_xgboost
 from genomix.models.cox import (
     Baseline,
+    FittedCox,
     SurvivalPart,
     baseline_bytes,
     baseline_from,
@@ -172,6 +173,15 @@ LOADERS: Mapping[str, Any] = {
     "boosted_cox": boosted_from_files, "boosted_aft": boosted_from_files, "cox": cox_from_files
 }  # fmt: skip
 """How each model of a time to an event is read from a bundle's files."""
+
+
+def at_horizons(model: FittedCox | FittedBoostedSurvival, horizons: Float64Array) -> FittedCox | FittedBoostedSurvival:
+    """Return ``model`` with its baseline at increasing ``horizons`` only, for a bundle that goes elsewhere.
+
+    Predictions at these are the same. A whole baseline lists the time of every event of the training rows.
+    """
+    kept = Baseline(horizons, model.baseline.at(horizons), float(horizons[-1]), stated=True)
+    return replace(model, baseline=kept)
 
 
 def survival_from_files(name: str, files: Mapping[str, bytes]) -> Any:

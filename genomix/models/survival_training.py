@@ -34,13 +34,23 @@ REFERENCE = "kaplan_meier"
 """The model that predicts the training rows' Kaplan-Meier curve for everybody."""
 
 
+_MOST_GROUPS, _ROWS_PER_GROUP = 10, 50
+_CALIBRATION: Mapping[str, Any] = {
+    "model": pl.String, "horizon": pl.Float64, "group": pl.Int64, "n_rows": pl.Int64, "expected": pl.Float64,
+    "observed": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+}  # fmt: skip
+
+
 class TrainedSurvival(NamedTuple):
-    """Fitted models by name, the horizons, the training rows' survival at them, and METRICS of the held-out rows."""
+    """Fitted models by name, the horizons, the training rows' survival at them; of the held-out rows METRICS, and what
+    :func:`calibration_table` returns.
+    """
 
     fitted: Mapping[str, FittedSurvival]
     horizons: Float64Array
     training_survival: Float64Array
     metrics: pl.DataFrame
+    calibration: pl.DataFrame
 
 
 def survival_matrix(
@@ -126,12 +136,35 @@ def train_survival(
     curve = sm.kaplan_meier(train.time, train.event, np.ones((1, train.time.size)))
     reference = curve.at(at)[0]
     rows = matrix.rows(0, "held_out")
+    predicted = {name: (model.margin(held.X), model.survival(held.X, at)) for name, model in fitted.items()}
     metrics = evaluate_survival(
-        {name: (model.margin(held.X), model.survival(held.X, at)) for name, model in fitted.items()},
-        held.time, held.event, target=target, horizons=at, reference=reference, units=matrix.kin_groups[rows],
-        people=matrix.index["subject_id"].to_numpy()[rows], seed=seed, n_resamples=n_resamples,
+        predicted, held.time, held.event, target=target, horizons=at, reference=reference,
+        units=matrix.kin_groups[rows], people=matrix.index["subject_id"].to_numpy()[rows], seed=seed,
+        n_resamples=n_resamples,
     )  # fmt: skip
-    return TrainedSurvival(fitted, at, reference, metrics)
+    groups = calibration_table({name: s for name, (_, s) in predicted.items()}, held.time, held.event, horizons=at)
+    return TrainedSurvival(fitted, at, reference, metrics, groups)
+
+
+def calibration_table(
+    survival: Mapping[str, Float64Array], time: Float64Array, event: Float64Array, *, horizons: Float64Array
+) -> pl.DataFrame:
+    """Return predicted against observed risk in groups of similar predictions, about 50 rows or more a group.
+
+    Columns: model, horizon, group (from the lowest risk on), n_rows, expected (mean predicted risk), observed (1 -
+    Kaplan-Meier; null where the group is not followed that far), low, high (its 95 % interval, rows as independent).
+    ``survival``: model → (rows, points). Without 100 rows there are no groups.
+    """
+    n_groups = min(_MOST_GROUPS, time.size // _ROWS_PER_GROUP)
+    records = []
+    for name, predicted in survival.items():
+        for k, horizon in enumerate(float(h) for h in horizons) if n_groups > 1 else ():
+            groups = sm.calibration_groups(time, event, 1 - predicted[:, k], horizon=horizon, n_groups=n_groups)
+            records += [
+                {"model": name, "horizon": horizon, "group": number, **group._asdict()}
+                for number, group in enumerate(groups) if group.n_rows >= SMALL_CELL
+            ]  # fmt: skip
+    return pl.DataFrame(records, schema=_CALIBRATION).with_columns(pl.selectors.float().fill_nan(None))
 
 
 Measure = tuple[str, float | None, Callable[[Float64Array], Float64Array]]

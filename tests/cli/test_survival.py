@@ -54,6 +54,7 @@ def test_train_predict_evaluate_and_explain_agree(folder: Path, model: str, caps
     assert "days" not in bundle.columns["name"].to_list()
     assert all(n % 2 == 0 for n in bundle.metrics["rows"].values())
     assert not {p.suffix for p in (folder / "b").iterdir()} - {".json", ".ubj", ".parquet"}
+    assert json.loads((folder / "b" / "baseline.json").read_text())["times"] == [200, 700]
     other = folder / "other.csv"
     assert main(["model", "predict", str(folder / "b"), str(other), "-o", str(folder / "p.parquet")]) == 0
     found = pl.read_parquet(folder / "p.parquet")

@@ -8,7 +8,7 @@ import pytest
 from genomix.device import CPU
 from genomix.errors import ConfigError, FormatError
 from genomix.models import survival as s
-from genomix.models.cox import SurvivalPart, breslow, partial_likelihood, sort_ties
+from genomix.models.cox import SurvivalPart, breslow, fit_cox, partial_likelihood, sort_ties
 from genomix.models.survival_metrics import dynamic_auroc, expected_observed, harrell_c, plan_pairs
 
 SMALL = {"max_rounds": 150, "eta": 0.1}
@@ -92,6 +92,21 @@ def test_cox_survival_is_breslows_of_the_training_rows(models: dict[str, s.Fitte
     base = breslow(train.time, train.event, model.margin(train.X))
     expected = np.exp(-base.at(HORIZONS) * np.exp(model.margin(held.X))[:, None])
     assert model.survival(held.X, HORIZONS) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_baseline_at_horizons_tells_no_times_and_predicts_the_same(
+    models: dict[str, s.FittedBoostedSurvival],
+) -> None:
+    held, part = drawn(200, 4), drawn(300, 1)
+    for model in (*models.values(), fit_cox(part, options={"penalty": 0.1})):
+        kept = s.survival_from_files(model.model, s.at_horizons(model, HORIZONS).to_files())
+        assert kept.baseline.times.tolist() == HORIZONS.tolist()
+        assert len(kept.to_files()["baseline.json"]) < 200
+        assert (kept.survival(held.X, HORIZONS) == model.survival(held.X, HORIZONS)).all()
+        assert (kept.survival(held.X, HORIZONS[1:]) == model.survival(held.X, HORIZONS[1:])).all()
+        for other in (3.0, 6.0):
+            with pytest.raises(ConfigError, match=r"no survival at 3|follow-up"):
+                kept.survival(held.X, np.array([2.0, other]))
 
 
 def test_ranks_stand_for_times_that_float32_cannot_tell_apart() -> None:

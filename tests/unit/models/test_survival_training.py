@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ import pytest
 
 from genomix.errors import ConfigError
 from genomix.models import survival_metrics as sm
-from genomix.models.survival_training import REFERENCE, check_horizons, default_horizons, evaluate_survival
+from genomix.models.given_table import find_roles
+from genomix.models.survival_training import (
+    REFERENCE,
+    calibration_table,
+    check_horizons,
+    default_horizons,
+    evaluate_survival,
+    survival_matrix,
+)
 
 
 def measured(n: int = 400, *, people: np.ndarray | None = None, **changed: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -94,3 +103,44 @@ def test_horizons() -> None:
     for outside in (0.0, -1.0, 101.0, float("nan")):
         with pytest.raises(ConfigError, match="follow-up"):
             check_horizons([50, outside], time)
+
+
+def test_groups_of_similar_predictions() -> None:
+    _, given = measured()
+    time, event, survival = given["time"], given["event"], given["survival"]
+    table = calibration_table({"model": survival}, time, event, horizons=given["horizons"])
+    assert table.height == 16
+    risk = 1 - survival[:, 1]
+    for row in table.filter(pl.col("horizon") == 8.0).iter_rows(named=True):
+        here = (risk >= np.sort(risk)[50 * row["group"]]) & (risk <= np.sort(risk)[50 * row["group"] + 49])
+        assert row["n_rows"] == here.sum() == 50
+        assert row["expected"] == pytest.approx(risk[here].mean())
+        km = sm.kaplan_meier(time[here], event[here], np.ones((1, 50))).at(np.array([8.0]))[0, 0]
+        assert row["observed"] == pytest.approx(1 - km)
+        assert row["low"] < row["observed"] < row["high"]
+    far = calibration_table({"model": survival}, time, event, horizons=np.array([3.0, 1000.0]))
+    assert far.filter(pl.col("horizon") == 1000)["observed"].null_count() > 0
+    assert calibration_table({"m": survival[:99]}, time[:99], event[:99], horizons=given["horizons"]).is_empty()
+
+
+def test_a_table_keeps_each_rows_own_time(tmp_path: Path) -> None:
+    """Rows without an event are left out, and the others' times stay with their columns."""
+    rng = np.random.default_rng(5)
+    days = rng.permutation(300) + 1
+    died = np.where(rng.random(300) < 0.2, None, rng.integers(0, 2, 300).astype(str))
+    split = rng.choice(["train", "tuning", "held_out"], 300)
+    table = pl.DataFrame({"age": days * 0.5, "days": days, "died": died.astype(object).tolist(), "part": split})
+    table.write_csv(tmp_path / "t.csv")
+    roles = find_roles(tmp_path / "t.csv", "died", objective="binary", exclude=["days", "part"])
+    for given in (table["part"], None):
+        matrix, time = survival_matrix(
+            tmp_path / "t.csv", roles, time_column="days", split=given, held_out=0.3, tuning=0.2, seed=1
+        )
+        block = matrix.for_fold(0)
+        assert time.size == matrix.n_rows == table["died"].is_not_null().sum() < 300
+        ages = block.values[:, [n.endswith("age") for n in block.columns["name"]].index(True)]
+        assert ages == pytest.approx(time / 2)
+        assert matrix.labels.tolist() == [float(d) for d in table["died"].drop_nulls()]
+    assert len(survival_matrix(tmp_path / "t.csv", roles, time_column="days", split=table["part"], held_out=0.3,
+                               tuning=0.2, seed=1)[0].rows(0, "held_out")) == (
+        table.filter(pl.col("died").is_not_null() & (pl.col("part") == "held_out")).height)  # fmt: skip
