@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,24 @@ from genomix.schemas.features import COLUMNS
 FORMAT = "genomix model bundle"
 FORMAT_VERSION = 1
 _FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
+_BASELINE = "baseline/"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What :func:`read_bundle` found; ``columns`` (COLUMNS) are in the order that the model expects."""
+    """What :func:`read_bundle` found; ``columns`` (COLUMNS) are in the order that the model expects.
+
+    ``baseline``: the plain model of the same columns, where the bundle holds one. ``ranges``: column → 5th and 95th
+    percentile over training rows.
+    """
 
     fitted: Fitted
     columns: pl.DataFrame
     learned: Mapping[str, Any]
     metrics: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    baseline: Fitted | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def matrix(self, block: FeatureBlock) -> Float32Array:
         """Return the model's columns of ``block``, by name and in the model's order.
@@ -67,7 +74,8 @@ class Bundle:
 
 def write_bundle(
     folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None, baseline: Fitted | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
 
@@ -78,6 +86,7 @@ def write_bundle(
     learned: what fitted feature families learned (JSON-able), by family.
     metrics: measures on held-out data (JSON-able).
     about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
+    baseline, ranges: see :class:`Bundle`.
     """
     columns = COLUMNS.validate(columns)
     if columns.height != fitted.n_features:
@@ -85,11 +94,17 @@ def write_bundle(
     content = {
         "format": FORMAT, "format_version": FORMAT_VERSION, "model": fitted.model, "objective": fitted.objective,
         "facts": dict(fitted.facts), "about": dict(about or {}), "python": python_version(),
-        "packages": package_versions(),
+        "packages": package_versions(), **({} if baseline is None else {"baseline": baseline.model}),
     }  # fmt: skip
     with atomic_directory(folder) as place:
         for name, data in fitted.to_files().items():
             (place / name).write_bytes(data)
+        if baseline is not None:
+            (place / _BASELINE).mkdir()
+            for name, data in baseline.to_files().items():
+                (place / _BASELINE / name).write_bytes(data)
+        if ranges is not None:
+            write_json(place / "ranges.json", {k: list(v) for k, v in ranges.items()})
         columns.write_parquet(place / "columns.parquet")
         write_json(place / "learned.json", dict(learned or {}))
         write_json(place / "metrics.json", dict(metrics or {}))
@@ -114,7 +129,13 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     files = _read_verified(folder, manifest["files"])
     fitted = model_named(str(manifest["model"])).from_files(files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
-    return Bundle(fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest)
+    baseline = None
+    if "baseline" in manifest:
+        own = {name.removeprefix(_BASELINE): data for name, data in files.items() if name.startswith(_BASELINE)}
+        baseline = model_named(str(manifest["baseline"])).from_files(own)
+    ranges = {k: (v[0], v[1]) for k, v in json.loads(files.get("ranges.json", b"{}")).items()}
+    learned, metrics = json.loads(files["learned.json"]), json.loads(files["metrics.json"])
+    return Bundle(fitted, columns, learned, metrics, manifest, baseline, ranges)
 
 
 def _read_manifest(folder: Path, expect_sha256: str | None) -> dict[str, Any]:
