@@ -104,7 +104,7 @@ class ExplainedStudy:
 
 
 def genes_of(path: Path | None, burden: Mapping[str, Any] | None = None) -> Annotation | pl.DataFrame | None:
-    """Read which genes variants lie in: a BED of intervals, an annotated VCF or regenie's file; by default the burden's."""
+    """Read which genes variants lie in: BED, annotated VCF or regenie's file; by default what the burdens use."""
     if path is None and burden is not None:
         given = burden.get("annotation") or burden.get("genes")
         path = None if given is None else Path(given)
