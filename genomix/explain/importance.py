@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -11,47 +11,28 @@ from genomix.explain.tree_shap import Explained
 from genomix.models.model import Float64Array
 from genomix.schemas.results import IMPORTANCE
 
-LEVELS = {
-    "feature": "name", "group": "group", "family": "family", "rung": "rung", "window": "window", "code": "code",
-}  # fmt: skip
+LEVELS = {"feature": "name", "group": "group", "family": "family"}
 """Level of importance to the column of COLUMNS that names its members."""
 
-USUAL = ("feature", "group", "family")
-NONE = "none"
-"""Name of the columns that a level does not speak of: those without a window, or without a code."""
 
-
-def importance(
-    explained: Sequence[Explained], *, target: str, levels: Sequence[str] = USUAL,
-    roll_up: Mapping[str, str] | None = None,
-) -> pl.DataFrame:  # fmt: skip
+def importance(explained: Sequence[Explained], *, target: str) -> pl.DataFrame:
     """Return IMPORTANCE over the held-out rows of all folds, largest first within each level.
 
     Contributions of a group are summed within a row before the absolute value is taken: members that cancel each other
     count as what they do together, so a group is at most the sum of its columns. A column that a fold's model lacks
     counts 0 there. Importance is relative to this model and these people.
-
-    Parameters
-    ----------
-    levels: of ``LEVELS``; columns that a level does not speak of are summed as ``none``.
-    roll_up: code → what it counts with at level ``code`` (a chapter, a drug class); other codes stand for themselves.
     """
     n_rows = sum(e.row.size for e in explained)
     records = []
-    for level in levels:
+    for level, column in LEVELS.items():
         totals: dict[str, float] = {}
         for part in explained:
-            for name, total in zip(*_absolute_sums(part, _labels(part, level, roll_up)), strict=True):
+            for name, total in zip(*_absolute_sums(part, part.columns[column].to_list()), strict=True):
                 totals[name] = totals.get(name, 0.0) + float(total)
         for name in sorted(totals, key=lambda n: (-totals[n], n)):
             mean = totals[name] / n_rows if n_rows else 0.0
             records.append({"target": target, "level": level, "name": name, "mean_abs_shap": mean, "n_rows": n_rows})
     return IMPORTANCE.validate(pl.DataFrame(records, schema={c.name: c.dtype for c in IMPORTANCE.columns}))
-
-
-def _labels(part: Explained, level: str, roll_up: Mapping[str, str] | None) -> list[str]:
-    labels = part.columns[LEVELS[level]].fill_null(NONE).to_list()
-    return [roll_up.get(x, x) for x in labels] if level == "code" and roll_up else labels
 
 
 def _absolute_sums(part: Explained, labels: list[str]) -> tuple[list[str], Float64Array]:

@@ -11,7 +11,18 @@ import polars as pl
 
 from genomix.ehr.windows import clean_value, known_time, row_limits
 from genomix.errors import ConfigError
-from genomix.features.record_columns import ANY_RECORD, STATIC, RecordWindowOptions, read_ranges, rolled_names
+from genomix.features.record_columns import (
+    ANY_RECORD,
+    STATIC,
+    RecordWindowOptions,
+    read_options,
+    read_ranges,
+    rolled_names,
+)
+from genomix.io.meds import read_meds
+from genomix.io.meds_shards import converted_files
+from genomix.provenance import read_json
+from genomix.schemas.events import EVENTS
 
 _EVERY = ("count", "has", "distinct_days")
 _EVERY_VALUE = ("has_value", "sum", "mean", "std", "slope")
@@ -53,6 +64,50 @@ def source_records(
         raise ConfigError(f"column {column['name']!r} was not made with these options")
     inside = _in_window(mine, own, subject_id, prediction_time, window, inclusive=chosen.inclusive)
     return _behind(inside, aggregation, code, chosen).drop("value").sort("time", "code", maintain_order=True)
+
+
+def events_of_person(records: Path, subject_id: int) -> pl.DataFrame:
+    """Return one person's events (schema EVENTS) of a MEDS dataset; one that states availability is read in part.
+
+    Raises
+    ------
+    InputNotFoundError: nothing to read there. FormatError: a broken file.
+    """
+    mine = pl.col("subject_id") == subject_id
+    files = converted_files(records)
+    if files is None:
+        return read_meds(records).events.filter(mine)
+    found = [pl.scan_parquet(file).filter(mine).collect() for file in files]
+    frame = pl.concat([f for f in found if f.height] or found[:1], how="diagonal_relaxed")
+    absent = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in EVENTS.columns if c.name not in frame.columns]
+    typed = [pl.col(c.name).cast(c.dtype) for c in EVENTS.columns]
+    return frame.with_columns(absent).select(typed).sort("time", nulls_last=False, maintain_order=True)
+
+
+def options_of_set(
+    folder: Path, *, roll_up: Path | None = None, ranges: Path | None = None
+) -> RecordWindowOptions:  # fmt: skip
+    """Return the options that a feature set was made with, by its manifest.
+
+    Parameters
+    ----------
+    roll_up, ranges: the tables that it was made with, where it was: the manifest tells their names only.
+
+    Raises
+    ------
+    ConfigError: a set that says no options, or such a table is needed and not given (or given and not needed).
+    """
+    told = read_json(folder / "manifest.json").get("options")
+    if told is None:
+        raise ConfigError("the feature set does not say how it was made", where=str(folder / "manifest.json"))
+    for name, given in (("roll_up", roll_up), ("ranges", ranges)):
+        option = "--" + name.replace("_", "-")
+        if (told.get(name) is None) != (given is None):
+            wanted = "no such table" if told.get(name) is None else f"the table {told[name]}"
+            raise ConfigError(f"the feature set was made with {wanted}", where=str(folder), hint=f"see {option}")
+        if given is not None:
+            told[name] = str(given)
+    return read_options(told)
 
 
 def _of_code(own: pl.DataFrame, code: str, chosen: RecordWindowOptions) -> pl.DataFrame:

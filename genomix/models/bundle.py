@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,16 @@ CALIBRATOR = "calibrator.json"
 REFERENCE = "reference.json"
 CONFORMAL = "conformal.json"
 _FIXED_FILES = ("columns.parquet", "learned.json", "metrics.json")
+_BASELINE = "baseline/"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What :func:`read_bundle` found; ``columns`` (COLUMNS) are in the order that the model expects."""
+    """What :func:`read_bundle` found; ``columns`` (COLUMNS) are in the order that the model expects.
+
+    ``baseline``: the plain model of the same columns, where the bundle holds one. ``ranges``: column → 5th and 95th
+    percentile over training rows.
+    """
 
     fitted: Fitted
     columns: pl.DataFrame
@@ -53,6 +58,8 @@ class Bundle:
     calibrator: Calibrator | None = None
     reference: Mapping[str, Any] | None = None
     conformal: Conformal | None = None
+    baseline: Fitted | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def matrix(self, block: FeatureBlock) -> Float32Array:
         """Return the model's columns of ``block``, by name and in the model's order.
@@ -76,9 +83,9 @@ class Bundle:
 
 def write_bundle(
     folder: Path, fitted: Fitted, *, columns: pl.DataFrame, learned: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None,
-    calibrator: Calibrator | None = None, reference: Mapping[str, Any] | None = None,
-    conformal: Conformal | None = None,
+    metrics: Mapping[str, Any] | None = None, about: Mapping[str, Any] | None = None, baseline: Fitted | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None, calibrator: Calibrator | None = None,
+    reference: Mapping[str, Any] | None = None, conformal: Conformal | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle as a new folder, atomically, and return the SHA-256 of its manifest.
 
@@ -89,6 +96,7 @@ def write_bundle(
     learned: what fitted feature families learned (JSON-able), by family.
     metrics: measures on held-out data (JSON-able).
     about: JSON-able facts for the manifest (target, seed); no path, no user, no clock.
+    baseline, ranges: see :class:`Bundle`.
     calibrator: applied to every prediction of the bundle. reference: bins that drift is measured against
         (:func:`genomix.models.drift.reference_bins`). conformal: bounds of the predictions' errors.
     """
@@ -98,11 +106,17 @@ def write_bundle(
     content = {
         "format": FORMAT, "format_version": FORMAT_VERSION, "model": fitted.model, "objective": fitted.objective,
         "facts": dict(fitted.facts), "about": dict(about or {}), "python": python_version(),
-        "packages": package_versions(),
+        "packages": package_versions(), **({} if baseline is None else {"baseline": baseline.model}),
     }  # fmt: skip
     with atomic_directory(folder) as place:
         for name, data in fitted.to_files().items():
             (place / name).write_bytes(data)
+        if baseline is not None:
+            (place / _BASELINE).mkdir()
+            for name, data in baseline.to_files().items():
+                (place / _BASELINE / name).write_bytes(data)
+        if ranges is not None:
+            write_json(place / "ranges.json", {k: list(v) for k, v in ranges.items()})
         columns.write_parquet(place / "columns.parquet")
         write_json(place / "learned.json", dict(learned or {}))
         write_json(place / "metrics.json", dict(metrics or {}))
@@ -133,11 +147,16 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     files = _read_verified(folder, manifest["files"])
     fitted = _loaded(manifest, files)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
-    calibrator = calibrator_from(json.loads(files[CALIBRATOR])) if CALIBRATOR in files else None
-    reference = json.loads(files[REFERENCE]) if REFERENCE in files else None
+    baseline = None
+    if "baseline" in manifest:
+        own = {name.removeprefix(_BASELINE): data for name, data in files.items() if name.startswith(_BASELINE)}
+        baseline = model_named(str(manifest["baseline"])).from_files(own)
+    ranges = {k: (v[0], v[1]) for k, v in json.loads(files.get("ranges.json", b"{}")).items()}
     return Bundle(
-        fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest, calibrator,
-        reference, conformal_from(json.loads(files[CONFORMAL])) if CONFORMAL in files else None,
+        fitted, columns, json.loads(files["learned.json"]), json.loads(files["metrics.json"]), manifest,
+        calibrator_from(json.loads(files[CALIBRATOR])) if CALIBRATOR in files else None,
+        json.loads(files[REFERENCE]) if REFERENCE in files else None,
+        conformal_from(json.loads(files[CONFORMAL])) if CONFORMAL in files else None, baseline, ranges,
     )  # fmt: skip
 
 

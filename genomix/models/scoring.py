@@ -188,5 +188,5 @@ def write_recalibrated(folder: Path, bundle: Bundle, found: Recalibrated) -> str
     }  # fmt: skip
     return write_bundle(
         folder, bundle.fitted, columns=bundle.columns, learned=bundle.learned, metrics=metrics, about=about,
-        calibrator=found.calibrator, reference=bundle.reference,
+        calibrator=found.calibrator, reference=bundle.reference, baseline=bundle.baseline, ranges=bundle.ranges,
     )  # fmt: skip

@@ -81,17 +81,6 @@ PREDICTIONS = FrameSchema(
     key=("row", "fold", "model"),
 )
 
-INTERACTIONS = FrameSchema(
-    "interactions",
-    (
-        Column("row", pl.Int64, "row of the data"),
-        Column("feature", pl.String, "column"),
-        Column("other", pl.String, "the other column of the pair; the same: what the column does alone"),
-        Column("interaction", pl.Float32, "both halves of the pair's value, on the model's margin scale"),
-    ),
-    key=("row", "feature", "other"),
-)
-
 ATTRIBUTIONS = FrameSchema(
     "attributions",
     (

@@ -110,8 +110,8 @@ IMPORTANCE = FrameSchema(
     "importance",
     (
         Column("target", pl.String, "what was predicted"),
-        Column("level", pl.String, "feature | group | family; on request rung | window | code"),
-        Column("name", pl.String, "what contributions are summed within: a column, a group, a window"),
+        Column("level", pl.String, "feature | group | family"),
+        Column("name", pl.String, "column name, group or family"),
         Column("mean_abs_shap", pl.Float64, "mean absolute contribution over held-out rows, on the margin scale"),
         Column("n_rows", pl.Int64, "held-out rows"),
     ),

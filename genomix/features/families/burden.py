@@ -183,6 +183,12 @@ def largest_frequency(options: Options) -> float:
     return max(1.0 if limit is None else float(limit) for limit in limits)
 
 
+def collapse_rule(options: Options) -> tuple[str, str]:
+    """Return how variants become one number, and what a missing call counts as, by the options."""
+    asked = _burden_options(with_defaults(FAMILY.name, options, DEFAULTS))
+    return asked.collapsed, asked.missing
+
+
 def warn_rare(max_frequency: float, qc_maf: float) -> str | None:
     """Return a warning where quality control leaves no variant that is rare enough, else None.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from genomix.explain.response import training_ranges
 from genomix.features.matrix import FeatureBlock, FeatureMatrix, read_matrix
 from genomix.models.bundle import write_bundle
 from genomix.models.model import Fitted, Objective, Part, model_named
@@ -143,7 +144,8 @@ def save(
 ) -> None:
     """Write the fold's model bundle: the model, its columns, and what its features learned."""
     folder = context.out / "bundles" / f"fold_{fold}" / name
-    write_bundle(folder, fitted, columns=block.columns, learned=matrix.folds[fold].learned)
+    ranges = training_ranges(block, matrix.rows(fold, "train"))
+    write_bundle(folder, fitted, columns=block.columns, learned=matrix.folds[fold].learned, ranges=ranges)
 
 
 def parameters(study: Study, _target: str | None) -> dict[str, Any]:

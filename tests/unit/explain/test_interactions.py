@@ -1,80 +1,122 @@
-"""Interactions against their definition by coalitions, on small trees with missing values."""
+"""Interaction values against their definition: every subset of columns, trees walked, with missing values."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-from typing import Any
+from itertools import combinations
+from math import factorial
 
 import numpy as np
+import polars as pl
 import pytest
 
 from genomix.device import CPU
-from genomix.errors import ConfigError
-from genomix.explain.interactions import interaction_matrices, interactions
+from genomix.errors import ConfigError, IntegrityError
+from genomix.explain import interactions
+from genomix.explain.interactions import (
+    check_interactions,
+    explain_interactions,
+    interaction_table,
+    strongest_pairs,
+    used_columns,
+)
+from genomix.features.matrix import FeatureBlock
+from genomix.models.boosted import FittedBoosted
 from genomix.models.model import Part, model_named
-from tests.contracts.model import block_of
-from tests.unit.explain.test_tree_shap_exact import expectation
+from tests.unit.explain.test_tree_shap_exact import dictionary, expectation, shapley
 
 
-@pytest.fixture(scope="module")
-def fitted() -> tuple[Any, np.ndarray]:
-    rng = np.random.default_rng(2)
-    X = rng.normal(size=(500, 4)).astype(np.float32)
-    X[rng.random(X.shape) < 0.15] = np.nan
-    y = (np.nan_to_num(X[:, 0]) * np.nan_to_num(X[:, 1]) + np.nan_to_num(X[:, 2]) > 0.2).astype(float)
-    options = {"rounds": 6, "max_depth": 3}
-    model = model_named("boosted").fit(Part(X, y), tuning=None, objective="binary", seed=1, device=CPU, options=options)
-    return model, X[:12]
+def worlds(p: int = 5, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, p)).astype(np.float32)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    margin = 2 * np.nan_to_num(X[:, 0]) * np.nan_to_num(X[:, 1]) + np.isnan(X[:, 2]) + 0.5 * np.nan_to_num(X[:, 3])
+    return X, (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(float)
 
 
-def test_pairs_equal_the_definition(fitted: tuple[Any, np.ndarray]) -> None:
-    """Fujimoto et al. 2006 (doi:10.1016/j.geb.2005.03.002), with TreeSHAP's conditional expectation as the game."""
-    model, X = fitted
-    found, _ = interaction_matrices(model, X)
-    p = X.shape[1]
-    trees = [json.loads(t) for t in model.booster.get_dump(dump_format="json", with_stats=True)]
-    for row in range(4):
-        value = {
-            s: sum(expectation(t, X[row], frozenset(s)) for t in trees)
-            for k in range(p + 1)
-            for s in itertools.combinations(range(p), k)
-        }
-        for i, j in itertools.combinations(range(p), 2):
-            total = 0.0
-            others = [k for k in range(p) if k not in (i, j)]
-            for size in range(len(others) + 1):
-                for s in itertools.combinations(others, size):
-                    weight = math.factorial(size) * math.factorial(p - size - 2) / (2 * math.factorial(p - 1))
-                    with_i, with_j = (tuple(sorted((*s, k))) for k in (i, j))
-                    both = tuple(sorted((*s, i, j)))
-                    total += weight * (value[both] - value[with_i] - value[with_j] + value[s])
-            assert found[row, i, j] == pytest.approx(total, abs=1e-5)
-            assert found[row, j, i] == pytest.approx(found[row, i, j], abs=1e-6)
+def fit(X: np.ndarray, y: np.ndarray, **options: float) -> FittedBoosted:
+    chosen = {"rounds": 10, "max_depth": 3, "eta": 0.3, "min_child_weight": 1.0, **options}
+    return model_named("boosted").fit(Part(X, y), tuning=None, objective="binary", seed=0, device=CPU, options=chosen)
 
 
-def test_rows_sum_to_contributions_and_the_table_holds_each_pair_once(fitted: tuple[Any, np.ndarray]) -> None:
-    model, X = fitted
-    found, base = interaction_matrices(model, X)
-    contributions = model.contributions(X)
-    np.testing.assert_allclose(found.sum(axis=2), contributions.values, atol=1e-5)
-    table = interactions(model, block_of(X), np.array([3, 7]))
-    assert set(table["row"]) == {3, 7}
-    for row in (3, 7):
-        part = table.filter(row=row)
-        assert part["interaction"].sum() + base == pytest.approx(model.margin(X)[row], abs=1e-5)
-        assert part["interaction"].abs().is_sorted(descending=True)
-        assert part.select("feature", "other").is_unique().all()
+def by_definition(trees: list[dict], x: np.ndarray) -> np.ndarray:
+    """Shapley interaction index (Fujimoto 2006), split over both halves; main effects are what is left."""
+    p = x.size
+    value = {
+        frozenset(s): sum(expectation(t, x, frozenset(s)) for t in trees)
+        for size in range(p + 1)
+        for s in combinations(range(p), size)
+    }
+    found = np.zeros((p, p))
+    for i, j in combinations(range(p), 2):
+        for s in (s for s in value if i not in s and j not in s):
+            weight = factorial(len(s)) * factorial(p - len(s) - 2) / (2 * factorial(p - 1))
+            found[i, j] += weight * (value[s | {i, j}] - value[s | {i}] - value[s | {j}] + value[s])
+        found[j, i] = found[i, j]
+    return found + np.diag(np.array(shapley(trees, x)) - found.sum(axis=1))
 
 
-def test_what_has_no_interactions_or_too_many_is_refused(fitted: tuple[Any, np.ndarray]) -> None:
-    model, X = fitted
-    linear = model_named("linear").fit(
-        Part(np.nan_to_num(X), (np.arange(12) % 2).astype(float)), tuning=None, objective="binary", seed=1, device=CPU,
-        options={"penalty": 0.1},
-    )  # fmt: skip
-    with pytest.raises(ConfigError, match="a sum over columns"):
-        interaction_matrices(linear, X)
-    with pytest.raises(ConfigError, match="too many to hold"):
-        interaction_matrices(model, np.zeros((10, 5000), dtype=np.float32))
+def test_interactions_equal_the_definition_and_lines_add_up() -> None:
+    X, y = worlds()
+    fitted = fit(X, y)
+    assert used_columns(fitted).tolist() == [0, 1, 2, 3, 4]
+    trees = [json.loads(t) for t in fitted.booster.get_dump(with_stats=True, dump_format="json")]
+    found = explain_interactions(fitted, FeatureBlock(X, dictionary(list("abcde"))), np.arange(8))
+    for row in range(8):
+        assert found.values[row] == pytest.approx(by_definition(trees, X[row]), abs=2e-5)
+    table = interaction_table(found)
+    sums = table.group_by("row", maintain_order=True).agg(pl.col("shap").sum() + pl.col("base_value").first())
+    assert sums["shap"].to_list() == pytest.approx(fitted.margin(X[:8]).tolist(), abs=1e-5)
+    mean = 2 * np.abs(found.values).mean(axis=0)
+    one, other = max(combinations(range(5), 2), key=lambda pair: float(mean[pair]))
+    assert strongest_pairs(found).row(0)[:2] == ("abcde"[one], "abcde"[other])
+    assert strongest_pairs(found)["mean_abs_shap"][0] == pytest.approx(mean[one, other], rel=1e-6)
+
+
+def test_columns_that_no_tree_uses_are_left_out_and_change_nothing() -> None:
+    import xgboost
+
+    X, y = worlds(40, 400)
+    fitted = fit(X, y, rounds=4)
+    used = used_columns(fitted)
+    assert 2 < used.size < 30
+    found = explain_interactions(fitted, FeatureBlock(X, dictionary([f"c{i}" for i in range(40)])), np.array([7, 3]))
+    whole = fitted.booster.predict(xgboost.DMatrix(X[[7, 3]]), pred_interactions=True)[:, :40, :40]
+    assert np.array_equal(found.values, whole[:, used][:, :, used])
+    rest = np.setdiff1d(np.arange(40), used)
+    assert not whole[:, rest].any()
+    assert found.columns["name"].to_list() == [f"c{i}" for i in used]
+    assert found.row.tolist() == [7, 3]
+
+
+def test_a_linear_model_has_main_effects_only() -> None:
+    X, y = worlds()
+    fitted = model_named("linear").fit(Part(X, y), tuning=Part(X, y), objective="binary", seed=0, device=CPU)
+    found = explain_interactions(fitted, FeatureBlock(X, dictionary(list("abcde"))), np.arange(4))
+    assert interaction_table(found).filter(pl.col("feature") != pl.col("other")).height == 0
+    margin = found.values.sum(axis=(1, 2)) + found.base_value
+    assert margin == pytest.approx(fitted.margin(X[:4]), abs=1e-5)
+
+
+def test_too_many_columns_or_rows_are_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = worlds()
+    fitted, block = fit(X, y), FeatureBlock(X, dictionary(list("abcde")))
+    monkeypatch.setattr(interactions, "MOST_COLUMNS", 4)
+    with pytest.raises(ConfigError, match="5 columns that the model uses are too many"):
+        explain_interactions(fitted, block, np.arange(2))
+    monkeypatch.setattr(interactions, "MOST_COLUMNS", 5)
+    monkeypatch.setattr(interactions, "MOST_VALUES", 60)
+    with pytest.raises(ConfigError, match="at most 2 rows"):
+        explain_interactions(fitted, block, np.arange(3))
+    assert explain_interactions(fitted, block, np.arange(2)).values.shape == (2, 5, 5)
+    assert explain_interactions(fitted, block, np.arange(0)).values.shape == (0, 5, 5)
+
+
+def test_matrices_that_do_not_add_up_are_refused() -> None:
+    values = np.array([[[0.5, 0.1], [0.1, 0.2]]], dtype=np.float32)
+    assert check_interactions(values, np.array([[0.6, 0.3]], dtype=np.float32)) < 1e-6
+    with pytest.raises(IntegrityError, match="miss the contributions"):
+        check_interactions(values, np.array([[0.6, 0.31]], dtype=np.float32))
+    lopsided = np.array([[[0.5, 0.2], [0.0, 0.3]]], dtype=np.float32)
+    with pytest.raises(IntegrityError, match="miss the contributions"):
+        check_interactions(lopsided, np.array([[0.7, 0.3]], dtype=np.float32))

@@ -121,10 +121,11 @@ def train(
     """Train boosted trees beside an elastic net and a score of a few columns, and measure each once on held-out people.
 
     Categories are learned from training rows; the split keeps all rows of a person on one side. The bundle holds the
-    trees; the baseline's figures stand beside theirs in its metrics.json.
+    trees and, beside them, the baseline; the figures of both stand in its metrics.json.
     """
     from genomix.device import resolve_device
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
+    from genomix.explain.response import training_ranges
     from genomix.models.bundle import write_bundle
     from genomix.models.given_table import KIND
     from genomix.models.training import monotone_signs
@@ -192,8 +193,8 @@ def train(
         metrics["columns_that_encode"] = encoding(matrix, about["objective"])
     digest = write_bundle(
         out, done.fitted["boosted"], columns=matrix.for_fold(0).columns, learned=matrix.folds[0].learned,
-        metrics=metrics, about={**about, "seed": seed}, reference=done.reference,
-        conformal=done.conformal,
+        metrics=metrics, about={**about, "seed": seed}, reference=done.reference, conformal=done.conformal,
+        baseline=done.fitted["linear"], ranges=training_ranges(matrix.for_fold(0), matrix.rows(0, "train")),
     )  # fmt: skip
     if as_json:
         print_json({**metrics, "manifest_sha256": digest})
