@@ -227,7 +227,7 @@ def _reached(
     grid = np.meshgrid(*(options[m] for m in group), indexing="ij")
     if grid[0].size > MOST_PAIRS:
         raise ConfigError(
-            f"{group[0].name!r} and {group[1].name!r} have {grid[0].size:,} pairs of values to try",
+            f"{' and '.join(m.name for m in group)} have {grid[0].size:,} sets of values to try",
             hint="narrower bounds: --modifiable NAME=low:high",
         )
     if not grid[0].size:

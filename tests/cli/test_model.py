@@ -76,7 +76,10 @@ def test_train_evaluate_and_predict_agree(folder: Path, capsys: pytest.CaptureFi
 
 def test_the_same_seed_gives_the_same_bundle(folder: Path) -> None:
     assert train(folder, out="one") == train(folder, out="two") == 0
-    one, two = ({p.name: p.read_bytes() for p in (folder / n).iterdir()} for n in ("one", "two"))
+    one, two = (
+        {str(p.relative_to(folder / n)): p.read_bytes() for p in (folder / n).rglob("*") if p.is_file()}
+        for n in ("one", "two")
+    )
     assert one == two
 
 
