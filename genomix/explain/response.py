@@ -28,6 +28,8 @@ from genomix.schemas.explain import RESPONSES
 
 LOW_SHARE, HIGH_SHARE = 0.05, 0.95
 FEWEST_VALUES = 20
+FIXED_FAMILIES = ("table_categories", "demographics")
+"""Families whose columns are no quantity that could be another one: categories exclude each other."""
 MOST_CHANGED = 6
 """Columns that may be named as modifiable at once."""
 MOST_PAIRS = 2_000_000
@@ -38,12 +40,12 @@ Ranges = Mapping[str, tuple[float, float]]
 
 
 def training_ranges(block: FeatureBlock, rows: RowArray) -> dict[str, tuple[float, float]]:
-    """Return the 5th and 95th percentile of each column over ``rows``, where it has 20 values there and they vary."""
+    """Return the 5th and 95th percentile of each quantity over ``rows``, where it has 20 values there and they vary."""
     found = {}
-    for j, name in enumerate(block.columns["name"].to_list()):
+    for j, (name, family) in enumerate(block.columns.select("name", "family").iter_rows()):
         values = block.values[rows, j]
         values = values[~np.isnan(values)]
-        if values.size < FEWEST_VALUES:
+        if values.size < FEWEST_VALUES or family in FIXED_FAMILIES:
             continue
         low, high = np.quantile(values.astype(np.float64), (LOW_SHARE, HIGH_SHARE))
         if low < high:
@@ -75,7 +77,7 @@ def modifiable_columns(asked: Sequence[str], columns: pl.DataFrame, ranges: Rang
     for text in asked:
         name, _, bounds = text.partition("=")
         row = _column_named(name.strip(), columns)
-        if row["family"] in ("table_categories", "demographics"):
+        if row["family"] in FIXED_FAMILIES:
             what = "a category" if row["family"] == "table_categories" else "not modifiable"
             raise ConfigError(f"{row['name']!r} is {what}", hint="a column that holds a quantity")
         if not bounds and row["name"] not in ranges:
@@ -227,7 +229,7 @@ def _reached(
     grid = np.meshgrid(*(options[m] for m in group), indexing="ij")
     if grid[0].size > MOST_PAIRS:
         raise ConfigError(
-            f"{group[0].name!r} and {group[1].name!r} have {grid[0].size:,} pairs of values to try",
+            f"{' and '.join(m.name for m in group)} have {grid[0].size:,} sets of values to try",
             hint="narrower bounds: --modifiable NAME=low:high",
         )
     if not grid[0].size:

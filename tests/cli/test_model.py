@@ -76,7 +76,10 @@ def test_train_evaluate_and_predict_agree(folder: Path, capsys: pytest.CaptureFi
 
 def test_the_same_seed_gives_the_same_bundle(folder: Path) -> None:
     assert train(folder, out="one") == train(folder, out="two") == 0
-    one, two = ({p.name: p.read_bytes() for p in (folder / n).iterdir()} for n in ("one", "two"))
+    one, two = (
+        {str(p.relative_to(folder / n)): p.read_bytes() for p in (folder / n).rglob("*") if p.is_file()}
+        for n in ("one", "two")
+    )
     assert one == two
 
 
@@ -405,3 +408,151 @@ def test_conformal_sets_and_intervals(folder: Path, capsys: pytest.CaptureFixtur
         main(["model", "predict", str(folder / "moved"), str(folder / "other.csv"), "-o", str(p), "--conformal"]) == 8
     )
     assert "holds no bounds for --conformal" in capsys.readouterr().err
+
+
+def explain(folder: Path, *more: str, data: str = "other.csv", bundle: str = "b") -> int:
+    return main(["model", "explain", str(folder / bundle), str(folder / data), "-o", str(folder / "a.parquet"), *more])
+
+
+def test_groups_of_each_row_add_up_and_shares_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    capsys.readouterr()
+    assert explain(folder, "--group-by", "group", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    groups = pl.read_parquet(folder / "a.groups.parquet")
+    single = pl.read_parquet(folder / "a.parquet")
+    stage = single.filter(pl.col("feature").str.starts_with("table_categories:stage")).group_by("row").agg(
+        pl.col("shap").cast(pl.Float64).sum()
+    )  # fmt: skip
+    mine = groups.filter(pl.col("group") == "stage")
+    joined = mine.join(stage, on="row", suffix="_single")
+    np.testing.assert_allclose(joined["shap"], joined["shap_single"], atol=1e-6)
+    by_name = {g["name"]: g for g in told["importance"]}
+    assert by_name["stage"]["n_columns"] >= 3
+    assert by_name["stage"]["mean_abs_shap"] == pytest.approx(mine["shap"].abs().mean())
+    assert sum(g["share"] for g in told["importance"]) == pytest.approx(1)
+    assert explain(folder, "--group-by", "gene", "--genes", str(folder / "train.csv")) == 8
+    assert explain(folder, "--icd-chapters") == 8
+
+
+def test_the_baseline_lies_in_the_bundle_and_explains_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    bundle = read_bundle(folder / "b")
+    assert bundle.baseline is not None
+    assert set(bundle.ranges) == {"table:age"}  # the others are categories
+    assert explain(folder, "--model", "linear", "--interactions", "0-2") == 0
+    found = pl.read_parquet(folder / "a.parquet")
+    margin = found.group_by("row").agg(pl.col("shap").sum() + pl.col("base_value").first()).sort("row")["shap"]
+    from genomix.models.scoring import score
+
+    (part,) = score(bundle, folder / "other.csv")
+    np.testing.assert_allclose(margin, bundle.baseline.margin(part.block.values), atol=1e-5)
+    pairs = pl.read_parquet(folder / "a.interactions.parquet")
+    assert (pairs["feature"] == pairs["other"]).all()
+    capsys.readouterr()
+    assert explain(folder, "--model", "forest") == 8
+    assert "it holds: boosted, linear" in capsys.readouterr().err
+
+
+def test_interactions_chain_and_response_of_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folder) == 0
+    capsys.readouterr()
+    more = ["--interactions", "1,5-6", "--chain", "5:table:age", "--response", "0-99", "--modifiable", "age",
+            "--under", "0.4"]  # fmt: skip
+    assert explain(folder, *more) == 0
+    said = capsys.readouterr().out
+    assert "This is a property of the model" in said
+    assert "a cell of the table" in said
+    single = pl.read_parquet(folder / "a.parquet")
+    pairs = pl.read_parquet(folder / "a.interactions.parquet")
+    assert pairs["row"].unique().sort().to_list() == [1, 5, 6]
+    for row in (1, 5, 6):
+        whole = pairs.filter(pl.col("row") == row)["shap"].sum()
+        assert whole == pytest.approx(single.filter(pl.col("row") == row)["shap"].sum(), abs=1e-5)
+    (chain,) = json.loads((folder / "a.chain.json").read_text())
+    assert chain["value"] == pytest.approx(people(2)["age"][5], abs=1e-4)
+    assert chain["kind"] == "table"
+    answers = json.loads((folder / "a.responses.json").read_text())
+    assert "no advice" in answers["meaning"]
+    assert len(answers["responses"]) == 100
+    reached = [r for r in answers["responses"] if r["feature"]]
+    assert len(reached) > 10
+    low, high = read_bundle(folder / "b").ranges["table:age"]
+    for r in reached:
+        assert r["prediction"] >= 0.4 > r["prediction_then"]
+        assert low - 1e-6 <= r["changed_to"] <= high + 1e-6
+        assert r["value"] == pytest.approx(people(2)["age"][r["row"]], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--chain", "900"], "no explained row 900"), (["--chain", "1-3"], "names several rows"),
+        (["--chain", "1:table:x"], "no column 'table:x'"), (["--interactions", "x"], "'x' is no row"),
+        (["--interactions", "5-2"], "no range of rows"), (["--response", "1"], "belong together"),
+        (["--response", "1", "--under", "0.2", "--modifiable", "stage=1:2"], "no column 'stage'"),
+        (["--group-by", "rung"], "not grouped by 'rung'"),
+    ],
+)  # fmt: skip
+def test_wrong_requests_write_nothing(
+    folder: Path, more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people(1, n=120).write_csv(folder / "train.csv")
+    people(2, n=20).write_csv(folder / "other.csv")
+    assert train(folder) == 0
+    before = sorted(p.name for p in folder.iterdir())
+    capsys.readouterr()
+    assert explain(folder, *more) == 8
+    assert words in capsys.readouterr().err
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_a_shap_explanation_in_one_call(folder: Path) -> None:
+    pytest.importorskip("shap")
+    from genomix.explain.explanation import explanation_of
+
+    assert train(folder) == 0
+    assert explain(folder) == 0
+    found = explanation_of(folder / "b", folder / "other.csv")
+    assert found.shape == (800, len(found.feature_names))
+    j = found.feature_names.index("table:age")
+    assert found.data[:, j] == pytest.approx(people(2)["age"].to_numpy(), abs=1e-4)
+    mine = pl.read_parquet(folder / "a.parquet").filter(pl.col("feature") == "table:age").sort("row")
+    assert found.values[mine["row"].to_numpy(), j] == pytest.approx(mine["shap"].to_numpy())
+    assert set(found.base_values.tolist()) == set(mine["base_value"].to_list())
+    linear = explanation_of(folder / "b", folder / "other.csv", model="linear")
+    assert not np.allclose(linear.values, found.values)
+    assert found[3:5].values.shape == (2, len(found.feature_names))
+
+
+def test_records_behind_the_values_of_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events, index = world(1, people=240)
+    visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
+    sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
+    write_meds(events, tmp_path / "records")
+    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    features = ["ehr", "features", str(tmp_path / "records"), "--labels", str(tmp_path / "l.parquet")]
+    assert main([*features, "--windows", "full,since:VISIT", "-o", str(tmp_path / "f")]) == 0
+    assert main(["model", "train", str(tmp_path / "f"), "-o", str(tmp_path / "b"), "--resamples", "100"]) == 0
+    capsys.readouterr()
+    more = ["--chain", "9", "--records", str(tmp_path / "records"), "--group-by", "code", "--code-depth", "1"]
+    assert explain(tmp_path, *more, data="f") == 0
+    said = capsys.readouterr().out
+    assert "computed again from" in said
+    chains = json.loads((tmp_path / "a.chain.json").read_text())
+    assert len(chains) > 1
+    assert all(c["checked"] for c in chains)
+    counts = next(c for c in chains if c["feature"] == "records:DX//x:count:full")
+    at = index.row(9, named=True)
+    mine = events.filter((pl.col("subject_id") == at["subject_id"]) & (pl.col("code") == "DX//x"))
+    before = sorted(
+        (at["prediction_time"] - t).total_seconds() / 86400 for t in mine["time"] if t <= at["prediction_time"]
+    )
+    assert [s["days_before"] for s in counts["sources"]] == pytest.approx(before[::-1], abs=1e-3)
+    assert {"DX", "LAB"} <= set(pl.read_parquet(tmp_path / "a.groups.parquet")["group"])
+    # Without records, with those of others, or with options that are not theirs.
+    assert explain(tmp_path, "--chain", "9:records:DX//x:count:full", data="f") == 8
+    write_meds(world(7, people=240)[0], tmp_path / "other")
+    assert explain(tmp_path, "--chain", "9", "--records", str(tmp_path / "other"), data="f") == 13
+    (tmp_path / "m.csv").write_text("code,group\nDX//x,G\n")
+    assert explain(tmp_path, *more, "--roll-up", str(tmp_path / "m.csv"), data="f") == 8
