@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from genomix.explain.tree_shap import Explained
 from genomix.features.matrix import FeatureMatrix
+from genomix.features.record_columns import FAMILY_NAME as RECORDS
+from genomix.features.record_columns import RecordWindowOptions, read_options
+from genomix.features.record_sources import source_records
 from genomix.models.model import sigmoid
 from genomix.privacy import TOP_CODED_AGE_YEARS
 from genomix_pipelines.stage import StageContext
@@ -24,7 +27,7 @@ def example_subjects(
     margins = explained.values.astype(np.float64).sum(axis=1) + explained.base_value
     order = np.argsort(margins, kind="stable")
     positions = [int((2 * i + 1) * len(order) / (2 * count)) for i in range(count)]
-    events = _events(context)
+    behind = _behind(context)
     people = []
     for ordinal, position in enumerate(positions, start=1):
         at = int(order[position])
@@ -36,13 +39,13 @@ def example_subjects(
                 "prediction": float(sigmoid(np.array([margin]))[0]) if context.study.binary else margin,
                 "base_value": float(explained.base_value),
                 "label": float(matrix.labels[row]),
-                "bars": _bars(explained, at, matrix.index.row(row, named=True), events),
+                "bars": _bars(explained, at, matrix.index.row(row, named=True), behind),
             }
         )
     return people
 
 
-def _bars(explained: Explained, at: int, row: dict[str, Any], events: pl.DataFrame | None) -> list[dict[str, Any]]:
+def _bars(explained: Explained, at: int, row: dict[str, Any], behind: _Behind | None) -> list[dict[str, Any]]:
     """Return the largest contributions, each with its sentence, value and records, and the sum of all others."""
     shap = explained.values[at].astype(np.float64)
     largest = np.argsort(-np.abs(shap), kind="stable")[:BARS]
@@ -59,7 +62,7 @@ def _bars(explained: Explained, at: int, row: dict[str, Any], events: pl.DataFra
                 "value": None if np.isnan(value) else value,
                 "unit": None if column["unit"] == "1" else column["unit"],
                 "shap": float(shap[j]),
-                "records": _records(column, row, events),
+                "records": _records(column, row, behind),
             }
         )
     rest = float(shap.sum() - shap[largest].sum())
@@ -78,33 +81,33 @@ def _bars(explained: Explained, at: int, row: dict[str, Any], events: pl.DataFra
     return bars
 
 
-def _records(column: dict[str, Any], row: dict[str, Any], events: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """Return the latest records behind a feature as (days before prediction, what)."""
-    if events is None or column["source"] != "records" or column["code"] is None or row["prediction_time"] is None:
-        return []
+def _records(column: dict[str, Any], row: dict[str, Any], behind: _Behind | None) -> list[dict[str, Any]]:
+    """Return the latest records that the value was made from as (days before prediction, what)."""
     t = row["prediction_time"]
-    mine = events.filter(
-        (pl.col("subject_id") == row["subject_id"])
-        & ((pl.col("code") == column["code"]) | pl.col("code").str.starts_with(column["code"] + "//"))
-        & (pl.col("time") <= t)
-        & (pl.col("available_time") <= t)
-    )
-    if column["window"] not in (None, "full"):
-        mine = mine.filter(
-            (pl.lit(t) - pl.col("time")).dt.total_seconds() < int(column["window"].removesuffix("d")) * 86400
-        )
-    latest = mine.sort("time", "code", "numeric_value", descending=[True, False, False]).head(RECORDS_PER_BAR)
+    if behind is None or column["family"] != RECORDS or t is None:
+        return []
+    found = source_records(behind.events, row["subject_id"], t, column, behind.options)
+    latest = found.sort("time", "code", "numeric_value", descending=[True, False, False], nulls_last=True)
     shown = []
-    for time, code, value, unit in latest.select("time", "code", "numeric_value", "unit").iter_rows():
-        days = (t - time).total_seconds() / 86400
+    for time, code, value, unit in (
+        latest.head(RECORDS_PER_BAR).select("time", "code", "numeric_value", "unit").iter_rows()
+    ):
+        days = None if time is None else round((t - time).total_seconds() / 86400, 1)
         figure = "" if value is None else f" {value:.4g}" + (f" {unit}" if unit else "")
-        shown.append({"days_before": round(days, 1), "what": f"{code}{figure}"})
+        shown.append({"days_before": days, "what": f"{code}{figure}"})
     return shown
 
 
-def _events(context: StageContext) -> pl.DataFrame | None:
-    if not context.has("convert_records"):
-        return None
-    from genomix_pipelines.stage_inputs import read_events
+class _Behind(NamedTuple):
+    """The study's records, and the options that its look-back columns were made with."""
 
-    return read_events(context)
+    events: pl.DataFrame
+    options: RecordWindowOptions
+
+
+def _behind(context: StageContext) -> _Behind | None:
+    if not context.has("convert_records") or context.study.features.record_windows is None:
+        return None
+    from genomix_pipelines.stage_inputs import family_options, read_events
+
+    return _Behind(read_events(context), read_options(family_options(context, RECORDS)))

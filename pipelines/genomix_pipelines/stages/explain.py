@@ -57,7 +57,7 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
 STAGE = Stage(
     name="explain",
     run=run,
-    needs=("model", "features", "split", "convert_records", "convert_genotypes", "genotype_qc"),
+    needs=("model", "features", "split", "cohort", "convert_records", "convert_genotypes", "genotype_qc"),
     parameters=parameters,
     per_target=True,
     wanted=lambda study: study.modelled,
