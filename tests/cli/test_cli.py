@@ -479,7 +479,7 @@ def test_a_signal_clears_up(number: int, code: int, tmp_path: Path) -> None:
 def test_a_second_run_in_the_same_folder_is_refused_with_the_owner(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = subprocess.Popen(
-        [*toy_command(tmp_path / "in", 1.0), "--out", str(out)], env=environment(), stderr=subprocess.DEVNULL
+        [*toy_command(tmp_path / "in", 60.0), "--out", str(out)], env=environment(), stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 20
     while not (out / ".lock").exists() and time.monotonic() < deadline:
