@@ -61,6 +61,7 @@ class Results:
     responses: list[pl.DataFrame] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    terms: dict[int, pl.DataFrame] = field(default_factory=dict)
 
 
 def rows_of(text: str, option: str) -> tuple[int, ...]:
@@ -112,7 +113,7 @@ def write_explained(parts: Iterable[Part], asked: Asked, sources: Callable[[int,
     from genomix.explain.groups import GroupTotals
     from genomix.provenance import atomic_path, output_errors
 
-    done = Results(GroupTotals())
+    done = Results(GroupTotals(asked.group_by))
     with ExitStack() as stack:
         stack.enter_context(output_errors(asked.out))
         writer = _Table(stack.enter_context(atomic_path(asked.out)))
@@ -163,9 +164,13 @@ def _one_part(
     import polars as pl
 
     from genomix.explain.groups import group_contributions, group_labels, grouped
+    from genomix.explain.linear_shap import linear_terms
     from genomix.explain.tree_shap import attributions
+    from genomix.models.linear import FittedLinear
 
     explained = part.explained
+    if isinstance(part.bundle.fitted, FittedLinear):
+        done.terms[explained.fold] = linear_terms(part.bundle.fitted, part.bundle.columns)
     table = attributions(explained).filter(pl.col("shap") != 0)
     writer.add(table)
     found = grouped(explained, group_labels(explained.columns, asked.group_by, asked.group_options))
@@ -238,6 +243,10 @@ def _write_rest(asked: Asked, done: Results) -> None:
     from genomix.explain.response import WORDS
     from genomix.provenance import atomic_path, write_json
 
+    for fold, terms in sorted(done.terms.items()):
+        ending = "coefficients.parquet" if len(done.terms) == 1 else f"coefficients.fold_{fold}.parquet"
+        with atomic_path(asked.beside(ending)) as path:
+            terms.write_parquet(path, compression="zstd")
     if done.interactions:
         with atomic_path(asked.beside("interactions.parquet")) as path:
             pl.concat(done.interactions).write_parquet(path, compression="zstd")
@@ -253,7 +262,8 @@ def print_results(done: Results, asked: Asked, most: int, *, quiet: bool) -> Non
     from genomix.explain.response import WORDS
     from genomix_cli.console import say
 
-    for name, _, value, _, share in done.totals.table().head(most).iter_rows():
+    told = done.totals.table().head(most)
+    for name, value, share in told.select("group", "mean_abs_shap", "share").iter_rows():
         print(f"{name}\t{value:.4g}" + ("" if share is None else f"\t{share:.1%}"))
     for table in done.pairs:
         for one, other, value in table.head(5).iter_rows():
@@ -293,7 +303,7 @@ def _print_chain(found: dict[str, Any]) -> None:
 
 def as_json(done: Results, asked: Asked, most: int) -> dict[str, Any]:
     """Return the results as plain values."""
-    table = done.totals.table().head(most).rename({"group": "name"})
+    table = done.totals.table().head(most).drop("by").rename({"group": "name"})
     return {
         "rows": done.rows, "contributions": done.contributions, "importance": table.to_dicts(),
         "group_by": asked.group_by, "interactions": [r for t in done.pairs for r in t.to_dicts()],

@@ -176,8 +176,12 @@ def group_contributions(explained: Explained, found: Grouped) -> pl.DataFrame:
 
 @dataclass
 class GroupTotals:
-    """What is added up over parts of the rows: of every group, sums of |sum| and of the sum over rows."""
+    """What is added up over parts of the rows: of every group, sums of |sum| and of the sum over rows.
 
+    ``by``: one of :data:`KINDS`.
+    """
+
+    by: str
     absolute: dict[str, float] = field(default_factory=dict)
     signed: dict[str, float] = field(default_factory=dict)
     n_columns: dict[str, int] = field(default_factory=dict)
@@ -199,6 +203,7 @@ class GroupTotals:
         rows = max(self.n_rows, 1)
         records = [
             {
+                "by": self.by,
                 "group": n,
                 "n_columns": self.n_columns[n],
                 "mean_abs_shap": self.absolute[n] / rows,
@@ -214,7 +219,7 @@ class GroupTotals:
 
 def group_importance(explained: Sequence[Explained], by: str, options: GroupOptions | None = None) -> pl.DataFrame:
     """Return GROUP_IMPORTANCE over the rows of all parts (folds)."""
-    totals = GroupTotals()
+    totals = GroupTotals(by)
     for part in explained:
         totals.add(grouped(part, group_labels(part.columns, by, options)))
     return totals.table()

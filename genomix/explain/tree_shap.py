@@ -84,7 +84,7 @@ def attributions(explained: Explained) -> pl.DataFrame:
         {
             "row": np.repeat(explained.row, p),
             "fold": np.full(n * p, explained.fold, dtype=np.int64),
-            "feature": pl.Series(explained.columns["name"].to_list() * n, dtype=pl.String),
+            "feature": explained.columns["name"].gather(np.tile(np.arange(p, dtype=np.uint32), n)),
             "value": values,
             "shap": pl.Series(explained.values.reshape(-1), dtype=pl.Float32),
             "base_value": pl.Series(np.full(n * p, explained.base_value, dtype=np.float32)),

@@ -9,13 +9,14 @@ from genomix.schemas.frame import Column, FrameSchema
 GROUP_IMPORTANCE = FrameSchema(
     "grouped importance",
     (
-        Column("group", pl.String, "family, gene, code, window, or what else columns were grouped by"),
+        Column("by", pl.String, "feature | group | family | gene | code | window"),
+        Column("group", pl.String, "name of the group"),
         Column("n_columns", pl.Int64, "columns of the model in it"),
         Column("mean_abs_shap", pl.Float64, "mean over rows of |sum of the group's contributions|, margin scale"),
         Column("mean_shap", pl.Float64, "mean over rows of the sum, with its sign"),
         Column("share", pl.Float64, "of the sum of mean_abs_shap over all groups; null where that is 0", nullable=True),
     ),
-    key=("group",),
+    key=("by", "group"),
 )
 
 GROUP_CONTRIBUTIONS = FrameSchema(

@@ -449,6 +449,10 @@ def test_the_baseline_lies_in_the_bundle_and_explains_itself(folder: Path, capsy
     np.testing.assert_allclose(margin, bundle.baseline.margin(part.block.values), atol=1e-5)
     pairs = pl.read_parquet(folder / "a.interactions.parquet")
     assert (pairs["feature"] == pairs["other"]).all()
+    age = pl.read_parquet(folder / "a.coefficients.parquet").filter(pl.col("feature") == "table:age").row(0, named=True)
+    mine = found.filter(pl.col("feature") == "table:age")
+    by_hand = age["coefficient"] * (mine["value"].cast(pl.Float64) - age["training_mean"])
+    np.testing.assert_allclose(mine["shap"], by_hand, atol=1e-5)
     capsys.readouterr()
     assert explain(folder, "--model", "forest") == 8
     assert "it holds: boosted, linear" in capsys.readouterr().err

@@ -7,25 +7,31 @@ from typing import Any
 import polars as pl
 
 from genomix.explain.beeswarm import beeswarm
+from genomix.explain.groups import group_importance
 from genomix.explain.importance import importance
 from genomix.explain.tree_shap import Explained, attributions, explain_rows
 from genomix.features.matrix import FeatureMatrix, read_matrix
 from genomix.models.bundle import read_bundle
 from genomix.provenance import write_json
+from genomix.schemas.explain import GROUP_IMPORTANCE
 from genomix.schemas.results import IMPORTANCE
 from genomix_pipelines.examples import example_subjects
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.study import Study
 
+GROUPED_BY = ("family", "gene", "code", "window")
+
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write ``attributions``, ``importance``, ``beeswarm`` and, where the study opts in, ``examples.json``."""
+    """Write ``attributions``, ``importance``, ``groups``, ``beeswarm`` and, by the study's wish, ``examples.json``."""
     study: Study = context.study
     matrix = read_matrix(context.folder("features") / "matrix")
     explained = [explain_fold(context, matrix, fold) for fold in range(len(matrix.folds))]
     pl.concat([attributions(e) for e in explained]).write_parquet(context.out / "attributions.parquet")
     table = importance(explained, target=context.target or "outcome")
     IMPORTANCE.validate(table).write_parquet(context.out / "importance.parquet")
+    groups = pl.concat([group_importance(explained, by) for by in GROUPED_BY])
+    GROUP_IMPORTANCE.validate(groups).write_parquet(context.out / "groups.parquet")
     swarm = beeswarm(
         explained, seed=study.study.seed, n_rows=study.report.beeswarm_rows, units=matrix.index["subject_id"].to_numpy()
     )

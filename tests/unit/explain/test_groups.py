@@ -89,7 +89,7 @@ def test_parts_add_up_and_a_group_that_one_fold_lacks_counts_nothing_there() -> 
     table = group_importance([one, fewer], "family")
     burden = table.filter(pl.col("group") == "burden")["mean_abs_shap"].item()
     assert burden == pytest.approx(np.abs(one.values[:, 7:9].astype(float).sum(axis=1)).sum() / 8)
-    assert GroupTotals().table().height == 0
+    assert GroupTotals("family").table().height == 0
 
 
 def test_genes() -> None:

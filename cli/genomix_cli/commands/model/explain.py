@@ -103,7 +103,7 @@ def explain(
 
     Contributions of a row and the base value add up to the model's margin, which is checked. They say how the model
     used a column, not what causes what. Further outputs lie beside OUT: OUT.groups.parquet (--group-by),
-    OUT.interactions.parquet, OUT.chain.json, OUT.responses.json.
+    OUT.interactions.parquet, OUT.chain.json, OUT.responses.json, OUT.coefficients.parquet (of a linear model).
     """
     from collections import Counter
 
