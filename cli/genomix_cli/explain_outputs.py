@@ -161,8 +161,6 @@ def _one_part(
     part: Part, asked: Asked, sources: Callable[[int, int], Sources], done: Results, writer: _Table,
     groups: _Table | None,
 ) -> None:  # fmt: skip
-    import polars as pl
-
     from genomix.explain.groups import group_contributions, group_labels, grouped
     from genomix.explain.linear_shap import linear_terms
     from genomix.explain.tree_shap import attributions
@@ -171,7 +169,7 @@ def _one_part(
     explained = part.explained
     if isinstance(part.bundle.fitted, FittedLinear):
         done.terms[explained.fold] = linear_terms(part.bundle.fitted, part.bundle.columns)
-    table = attributions(explained).filter(pl.col("shap") != 0)
+    table = attributions(explained, all_values=False)
     writer.add(table)
     found = grouped(explained, group_labels(explained.columns, asked.group_by, asked.group_options))
     done.totals.add(found)
