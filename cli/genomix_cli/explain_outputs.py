@@ -232,7 +232,9 @@ def _chains(
             explained.columns.row(j, named=True), float(explained.features[at, j]), behind,
             show_secondary=asked.show_secondary,
         )  # fmt: skip
-        yield {"row": row, "shap": float(explained.values[at, j]), **found.as_json()}
+        # A contribution gives a withheld value away: the same value has the same sign in everyone.
+        secret = found.value is None and found.withheld > 0
+        yield {"row": row, "shap": None if secret else float(explained.values[at, j]), **found.as_json()}
 
 
 def _write_rest(asked: Asked, done: Results) -> None:
@@ -282,7 +284,8 @@ def _print_chain(found: dict[str, Any]) -> None:
     )
     n = found["n_sources"]
     checked = f", computed again from {n:,} source{'' if n == 1 else 's'}" if found["checked"] and n else ""
-    print(f"row {found['row']}: {found['sentence']}: {value} (contribution {found['shap']:+.4g}{checked})")
+    amount = "withheld" if found["shap"] is None else f"{found['shap']:+.4g}"
+    print(f"row {found['row']}: {found['sentence']}: {value} (contribution {amount}{checked})")
     if found["note"]:
         print(f"  {found['note']}")
     for source in found["sources"][:MOST_LINES]:
