@@ -77,7 +77,7 @@ def explained(fitted: Any, block: FeatureBlock, path: Path) -> None:
     totals = GroupTotals("group")
     totals.add(grouped(found, group_labels(found.columns, "group")))
     totals.table()
-    attributions(found).filter(pl.col("shap") != 0).write_parquet(path, compression="zstd")
+    attributions(found, all_values=False).write_parquet(path, compression="zstd")
 
 
 def in_turn(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, tuple[float, float]]:

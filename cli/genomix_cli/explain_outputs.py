@@ -161,8 +161,6 @@ def _one_part(
     part: Part, asked: Asked, sources: Callable[[int, int], Sources], done: Results, writer: _Table,
     groups: _Table | None,
 ) -> None:  # fmt: skip
-    import polars as pl
-
     from genomix.explain.groups import group_contributions, group_labels, grouped
     from genomix.explain.linear_shap import linear_terms
     from genomix.explain.tree_shap import attributions
@@ -171,7 +169,7 @@ def _one_part(
     explained = part.explained
     if isinstance(part.bundle.fitted, FittedLinear):
         done.terms[explained.fold] = linear_terms(part.bundle.fitted, part.bundle.columns)
-    table = attributions(explained).filter(pl.col("shap") != 0)
+    table = attributions(explained, all_values=False)
     writer.add(table)
     found = grouped(explained, group_labels(explained.columns, asked.group_by, asked.group_options))
     done.totals.add(found)
@@ -234,7 +232,9 @@ def _chains(
             explained.columns.row(j, named=True), float(explained.features[at, j]), behind,
             show_secondary=asked.show_secondary,
         )  # fmt: skip
-        yield {"row": row, "shap": float(explained.values[at, j]), **found.as_json()}
+        # A contribution gives a withheld value away: the same value has the same sign in everyone.
+        secret = found.value is None and found.withheld > 0
+        yield {"row": row, "shap": None if secret else float(explained.values[at, j]), **found.as_json()}
 
 
 def _write_rest(asked: Asked, done: Results) -> None:
@@ -284,7 +284,8 @@ def _print_chain(found: dict[str, Any]) -> None:
     )
     n = found["n_sources"]
     checked = f", computed again from {n:,} source{'' if n == 1 else 's'}" if found["checked"] and n else ""
-    print(f"row {found['row']}: {found['sentence']}: {value} (contribution {found['shap']:+.4g}{checked})")
+    amount = "withheld" if found["shap"] is None else f"{found['shap']:+.4g}"
+    print(f"row {found['row']}: {found['sentence']}: {value} (contribution {amount}{checked})")
     if found["note"]:
         print(f"  {found['note']}")
     for source in found["sources"][:MOST_LINES]:

@@ -8,6 +8,7 @@ a column for a row; it is no statement about causes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,18 +77,30 @@ def check_additivity(values: Float32Array, base_value: float, margin: Float64Arr
     return gap
 
 
-def attributions(explained: Explained) -> pl.DataFrame:
-    """Return ATTRIBUTIONS: one line per row and column, rows in their order, columns in the model's order."""
+def attributions(explained: Explained, *, all_values: bool = True) -> pl.DataFrame:
+    """Return ATTRIBUTIONS: one line per row and column, rows in their order, columns in the model's order.
+
+    Parameters
+    ----------
+    all_values: False leaves out contributions of 0, without making their lines: for models of very many columns.
+    """
     n, p = explained.values.shape
-    values = pl.Series("value", explained.features.reshape(-1), dtype=pl.Float32).fill_nan(None)
+    at: npt.NDArray[Any]
+    column: npt.NDArray[Any]
+    if all_values:
+        at, column = np.repeat(np.arange(n), p), np.tile(np.arange(p, dtype=np.uint32), n)
+        value, shap = explained.features.reshape(-1), explained.values.reshape(-1)
+    else:
+        at, column = np.nonzero(explained.values)
+        value, shap = explained.features[at, column], explained.values[at, column]
     frame = pl.DataFrame(
         {
-            "row": np.repeat(explained.row, p),
-            "fold": np.full(n * p, explained.fold, dtype=np.int64),
-            "feature": explained.columns["name"].gather(np.tile(np.arange(p, dtype=np.uint32), n)),
-            "value": values,
-            "shap": pl.Series(explained.values.reshape(-1), dtype=pl.Float32),
-            "base_value": pl.Series(np.full(n * p, explained.base_value, dtype=np.float32)),
+            "row": explained.row[at],
+            "fold": np.full(at.size, explained.fold, dtype=np.int64),
+            "feature": explained.columns["name"].gather(column),
+            "value": pl.Series("value", value, dtype=pl.Float32).fill_nan(None),
+            "shap": pl.Series(shap, dtype=pl.Float32),
+            "base_value": pl.Series(np.full(at.size, explained.base_value, dtype=np.float32)),
         }
     )
     return ATTRIBUTIONS.validate(frame)

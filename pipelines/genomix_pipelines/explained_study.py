@@ -105,13 +105,14 @@ class ExplainedStudy:
 
 def genes_of(path: Path | None, burden: Mapping[str, Any] | None = None) -> Annotation | pl.DataFrame | None:
     """Read which genes variants lie in: BED, annotated VCF or regenie's file; by default what the burdens use."""
+    key = None
     if path is None and burden is not None:
         given = burden.get("annotation") or burden.get("genes")
-        path = None if given is None else Path(given)
+        path, key = None if given is None else Path(given), burden.get("info_key")
     if path is None:
         return None
     bed = path.name.removesuffix(".gz").endswith((".bed", ".bed.txt"))
-    return read_gene_bed(path) if bed else read_any_annotation(path)
+    return read_gene_bed(path) if bed else read_any_annotation(path, key=key)
 
 
 def _context(study: Study, out: Path, target: str | None) -> StageContext:

@@ -106,6 +106,7 @@ def test_long_table(small, name: str) -> None:
     found = explain_rows(fitted, FeatureBlock(X, dictionary(list("abcde"))), rows, fold=2)
     table = ATTRIBUTIONS.validate(attributions(found))
     assert table.height == 15
+    assert attributions(found, all_values=False).equals(table.filter(pl.col("shap") != 0))
     assert table["row"].to_list() == [7] * 5 + [3] * 5 + [200] * 5
     assert table["feature"].to_list() == list("abcde") * 3
     assert table["fold"].unique().to_list() == [2]
