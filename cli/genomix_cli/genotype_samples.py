@@ -233,3 +233,11 @@ def labels_of(store: GenotypeStore, column: str | None) -> pl.Series | None:
             hint="--sample-info with it; it has: " + ", ".join(store.samples.columns),
         )
     return store.samples[column].cast(pl.String)
+
+
+def warn_without_kinship(n_pairs: int, so: str, *, quiet: bool) -> None:
+    """Warn of pairs that have no kinship; ``so``: what follows for them, as a clause."""
+    from genomix_cli.console import say
+
+    if n_pairs:
+        say(f"warning: {n_pairs:,} pairs have no kinship (no heterozygous call in one of the two): {so}", quiet=quiet)

@@ -105,7 +105,7 @@ class FittedBoosted:
         return {"model.ubj": bytes(self.booster.save_raw("ubj")), "preprocessing.json": canonical_json(about) + b"\n"}
 
     def _matrix(self, X: Float32Array) -> Any:
-        return import_xgboost().DMatrix(_at_least_one_column(check_matrix(X, self.n_features)), nthread=1)
+        return import_xgboost().DMatrix(at_least_one_column(check_matrix(X, self.n_features)), nthread=1)
 
 
 class Boosted:
@@ -189,11 +189,11 @@ def _grow(
 
 def _quantile_matrix(xgboost: ModuleType, part: Part, bins: int, threads: int, reference: Any) -> Any:
     return xgboost.QuantileDMatrix(
-        _at_least_one_column(part.X), part.y, weight=part.weights, max_bin=bins, nthread=threads, ref=reference
+        at_least_one_column(part.X), part.y, weight=part.weights, max_bin=bins, nthread=threads, ref=reference
     )
 
 
-def _at_least_one_column(X: Float32Array) -> Float32Array:
+def at_least_one_column(X: Float32Array) -> Float32Array:
     """XGBoost refuses a matrix without columns; a constant one gives the base score, which is the right model."""
     return X if X.shape[1] else np.zeros((X.shape[0], 1), dtype=np.float32)
 

@@ -28,9 +28,9 @@ from genomix.models.model import (
     Part,
     check_matrix,
     check_part,
+    mean_loss,
     merge_options,
     sigmoid,
-    weighted_mean,
 )
 from genomix.models.penalised import Coefficients, fit_path, largest_useful_penalty
 from genomix.provenance import canonical_json
@@ -228,7 +228,11 @@ def _choose(
     best, best_loss, worse = None, float("inf"), 0
     path = fit_path(Z, train.y, train.weights, objective=objective, l1_share=share, penalties=penalties)
     for penalty, found in zip(penalties, path, strict=True):
-        loss = None if tuning is None else _loss(found, tuning, preprocessing, objective)
+        loss = (
+            None
+            if tuning is None
+            else mean_loss(found.intercept + preprocessing.design(tuning.X) @ found.slopes, tuning, objective)
+        )
         if best is None or (loss is not None and loss < best_loss):
             best, best_loss, worse = (found, penalty, loss), loss or 0.0, 0
         else:
@@ -239,14 +243,6 @@ def _choose(
     assert best is not None
     kept = int(np.count_nonzero(best[0].slopes))
     return best[0], {"penalty": best[1], "l1_share": share, "tuning_loss": best[2], "slopes": kept}
-
-
-def _loss(found: Coefficients, part: Part, preprocessing: Preprocessing, objective: Objective) -> float:
-    """Return the mean log loss, or the root mean squared error."""
-    eta = found.intercept + preprocessing.design(part.X) @ found.slopes
-    if objective == "binary":
-        return weighted_mean(np.logaddexp(0.0, eta) - part.y * eta, part.weights)
-    return float(np.sqrt(weighted_mean((part.y - eta) ** 2, part.weights)))
 
 
 MODEL = Linear()

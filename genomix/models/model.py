@@ -177,3 +177,10 @@ def sigmoid(margin: Float64Array) -> Float64Array:
 def weighted_mean(y: Float64Array, weights: Float64Array | None) -> float:
     """Return the mean of ``y``, weighted where weights are given."""
     return float(y.mean()) if weights is None else float((y * weights).sum() / weights.sum())
+
+
+def mean_loss(margin: Float64Array, part: Part, objective: Objective) -> float:
+    """Return the mean log loss of a linear predictor, or its root mean squared error, weighted where weights are."""
+    if objective == "binary":
+        return weighted_mean(np.logaddexp(0.0, margin) - part.y * margin, part.weights)
+    return float(np.sqrt(weighted_mean((part.y - margin) ** 2, part.weights)))

@@ -30,9 +30,9 @@ from genomix.models.model import (
     Part,
     check_matrix,
     check_part,
+    mean_loss,
     merge_options,
     sigmoid,
-    weighted_mean,
 )
 from genomix.models.penalised import fit_path, largest_useful_penalty
 from genomix.provenance import canonical_json
@@ -153,7 +153,7 @@ class Points:
             ] or [_score(train, [], objective, int(chosen["most_points"]))]
         if checked is None or not chosen["choose"]:
             return made[-1]
-        return made[int(np.argmin([_loss(one, checked) for one in made]))]
+        return made[int(np.argmin([mean_loss(one.margin(checked.X), checked, objective) for one in made]))]
 
     def from_files(self, files: Mapping[str, bytes]) -> Fitted:
         """Return the model that ``to_files`` saved; the caller has verified the bytes."""
@@ -294,14 +294,6 @@ def _cards(train: Part, cuts: list[_Cut], slopes: Float64Array, w: Float64Array,
         missing = int(whole[-1]) if cut.own_missing else round(mean)
         cards.append(Bands(cut.column, cut.edges, tuple(int(p) for p in whole[:n_bands]), missing))
     return tuple(cards)
-
-
-def _loss(fitted: FittedPoints, part: Part) -> float:
-    """Return the mean log loss, or the root mean squared error."""
-    eta = fitted.margin(part.X)
-    if fitted.objective == "binary":
-        return weighted_mean(np.logaddexp(0.0, eta) - part.y * eta, part.weights)
-    return float(np.sqrt(weighted_mean((part.y - eta) ** 2, part.weights)))
 
 
 MODEL = Points()

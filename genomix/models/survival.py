@@ -17,7 +17,7 @@ import numpy as np
 from genomix.device import Device
 from genomix.errors import ConfigError, FormatError
 from genomix.models.boosted import DEFAULTS as BOOSTED_DEFAULTS
-from genomix.models.boosted import _at_least_one_column, import_xgboost
+from genomix.models.boosted import at_least_one_column, import_xgboost
 from genomix.models.cox import (
     Baseline,
     FittedCox,
@@ -154,7 +154,7 @@ class FittedBoostedSurvival:
         }
 
     def _matrix(self, X: Float32Array) -> Any:
-        return import_xgboost().DMatrix(_at_least_one_column(check_matrix(X, self.n_features)), nthread=1)
+        return import_xgboost().DMatrix(at_least_one_column(check_matrix(X, self.n_features)), nthread=1)
 
 
 def boosted_from_files(files: Mapping[str, bytes]) -> FittedBoostedSurvival:
@@ -277,7 +277,7 @@ def _fit_aft(
             part = train if tuning is None else tuning
             t = positive_times(part.time, smallest)
             margin = np.asarray(
-                booster.predict(import_xgboost().DMatrix(_at_least_one_column(part.X)), output_margin=True), dtype=float
+                booster.predict(import_xgboost().DMatrix(at_least_one_column(part.X)), output_margin=True), dtype=float
             )
             if chosen["scale"] is None:
                 scale = _best_scale(t, part.event, margin, name)
@@ -298,7 +298,7 @@ def _grow(
     bins = parameters["max_bin"]
 
     def matrix(part: SurvivalPart, reference: Any) -> Any:
-        X = _at_least_one_column(part.X)
+        X = at_least_one_column(part.X)
         return xgboost.QuantileDMatrix(X, **labels(part), max_bin=bins, nthread=threads, ref=reference)
 
     data = matrix(train, None)

@@ -121,12 +121,18 @@ def test_other_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "evaluate", str(folder / "b"), str(folder / "new.csv")]) == 8
 
 
-def test_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def records_and_labels(folder: Path) -> pl.DataFrame:
+    """Write ``records`` and ``l.parquet``, whose label follows the number of visits; return the rows."""
     events, index = world(1, people=240)
     visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
     sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
-    write_meds(events, tmp_path / "records")
-    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    write_meds(events, folder / "records")
+    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(folder / "l.parquet")
+    return index
+
+
+def test_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = records_and_labels(tmp_path)
     features = [
         "ehr",
         "features",
@@ -335,11 +341,7 @@ def test_drift_is_told_by_column(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_attributions_by_window_and_by_groups_of_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    events, index = world(1, people=240)
-    visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
-    sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
-    write_meds(events, tmp_path / "records")
-    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    index = records_and_labels(tmp_path)
     features, bundle, a = tmp_path / "f", tmp_path / "b", tmp_path / "a.parquet"
     make = ["ehr", "features", str(tmp_path / "records"), "--labels", str(tmp_path / "l.parquet"), "-o", str(features)]
     assert main([*make, "--windows", "30d,full"]) == 0
@@ -530,11 +532,7 @@ def test_a_shap_explanation_in_one_call(folder: Path) -> None:
 
 
 def test_records_behind_the_values_of_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    events, index = world(1, people=240)
-    visits = events.filter(pl.col("code") == "DX//x").group_by("subject_id").len()
-    sick = index.join(visits, on="subject_id", how="left")["len"].fill_null(0) > 2
-    write_meds(events, tmp_path / "records")
-    index.with_columns(sick.cast(pl.Float64).alias("value")).drop("row", "label").write_parquet(tmp_path / "l.parquet")
+    index = records_and_labels(tmp_path)
     features = ["ehr", "features", str(tmp_path / "records"), "--labels", str(tmp_path / "l.parquet")]
     assert main([*features, "--windows", "full,since:VISIT", "-o", str(tmp_path / "f")]) == 0
     assert main(["model", "train", str(tmp_path / "f"), "-o", str(tmp_path / "b"), "--resamples", "100"]) == 0
@@ -548,6 +546,7 @@ def test_records_behind_the_values_of_a_feature_set(tmp_path: Path, capsys: pyte
     assert all(c["checked"] for c in chains)
     counts = next(c for c in chains if c["feature"] == "records:DX//x:count:full")
     at = index.row(9, named=True)
+    events, _ = world(1, people=240)
     mine = events.filter((pl.col("subject_id") == at["subject_id"]) & (pl.col("code") == "DX//x"))
     before = sorted(
         (at["prediction_time"] - t).total_seconds() / 86400 for t in mine["time"] if t <= at["prediction_time"]

@@ -72,7 +72,13 @@ def kinship(
     from genomix.variants.kinship import DEGREES, PairCounts, kinship_pairs, named_pairs
     from genomix.variants.relatives import relatives_table
     from genomix_cli.console import print_json, say
-    from genomix_cli.genotype_samples import check_outputs, check_tables, opened_samples, usable_variants
+    from genomix_cli.genotype_samples import (
+        check_outputs,
+        check_tables,
+        opened_samples,
+        usable_variants,
+        warn_without_kinship,
+    )
     from genomix_cli.progress import progress
 
     if groups is not None and group_kinship < min_kinship:
@@ -94,12 +100,7 @@ def kinship(
     write_frame(out, named_pairs(pairs, ids))
     if len(rows) < MIN_VARIANTS:
         say(f"warning: {len(rows):,} variants are too few to tell relatives: {MIN_VARIANTS} or more do", quiet=quiet)
-    if compared.undefined:
-        say(
-            f"warning: {compared.undefined:,} pairs have no kinship (no heterozygous call in one of the two):"
-            " they are in no list and in no group, and may be related",
-            quiet=quiet,
-        )
+    warn_without_kinship(compared.undefined, "they are in no list and in no group, and may be related", quiet=quiet)
     counts = {"variants": len(rows), "samples": len(chosen), "pairs": pairs.height}
     counts |= {"pairs_without_kinship": compared.undefined}
     counts |= {f"pairs_{name}_or_closer": int((pairs["kinship"] > cut).sum()) for name, cut in DEGREES.items()}

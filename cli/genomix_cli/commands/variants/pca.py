@@ -273,6 +273,7 @@ def _unrelated(
     from genomix.variants.kinship import PairCounts, kinship_pairs
     from genomix.variants.relatives import unrelated
     from genomix_cli.console import say
+    from genomix_cli.genotype_samples import warn_without_kinship
     from genomix_cli.progress import progress
 
     compared = PairCounts()
@@ -286,12 +287,7 @@ def _unrelated(
             "name the samples to fit on with --fit-samples",
             quiet=quiet,
         )
-    if compared.undefined:
-        say(
-            f"warning: {compared.undefined:,} pairs have no kinship (no heterozygous call in one of the two):"
-            " they count as unrelated",
-            quiet=quiet,
-        )
+    warn_without_kinship(compared.undefined, "they count as unrelated", quiet=quiet)
     return np.asarray(chosen[unrelated(store.n_samples, pairs, threshold)[chosen]])
 
 

@@ -216,6 +216,7 @@ def _paths(out: Path) -> list[Path]:
 
 def _tell(tables: _Tables, *, quiet: bool, as_json: bool) -> None:
     from genomix_cli.console import print_json, say
+    from genomix_cli.genotype_samples import warn_without_kinship
 
     variants, samples, removed, sexes, without_kinship = tables
     counts = {
@@ -239,12 +240,7 @@ def _tell(tables: _Tables, *, quiet: bool, as_json: bool) -> None:
             f"{'warning' if sexes.n_contradicting else 'note'}: the sex check {sexes.idle}",
             quiet=quiet and not sexes.n_contradicting,
         )
-    if without_kinship:
-        say(
-            f"warning: {without_kinship:,} pairs have no kinship (no heterozygous call in one of the two):"
-            " they were not compared for duplicates",
-            quiet=quiet,
-        )
+    warn_without_kinship(without_kinship, "they were not compared for duplicates", quiet=quiet)
     if as_json:
         return
     no_sex = int((samples["sex"] == 0).sum())

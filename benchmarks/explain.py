@@ -1,4 +1,4 @@
-"""What explaining costs beside XGBoost's bare contributions: ``python benchmarks/shap.py [--rows N --columns P ...]``.
+"""What explaining costs beside XGBoost's bare contributions: ``python benchmarks/explain.py [--rows N ...]``.
 
 Both sides explain the same rows by the same trees in one process, in turn; the cheapest of the repeats counts. Our side
 adds the check of additivity, the sums of groups, the long table and its Parquet file.
@@ -7,28 +7,23 @@ adds the check of additivity, the sums of groups, the long table and its Parquet
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = str(Path(__file__).resolve().parent)
-# This file is named as the shap package is: nobody may import it for that.
-sys.path[:] = [p for p in sys.path if str(Path(p or ".").resolve()) != HERE]
+import numpy as np
+import polars as pl
 
-import numpy as np  # noqa: E402
-import polars as pl  # noqa: E402
-
-from genomix.device import CPU  # noqa: E402
-from genomix.explain.groups import GroupTotals, group_labels, grouped  # noqa: E402
-from genomix.explain.interactions import explain_interactions, used_columns  # noqa: E402
-from genomix.explain.tree_shap import attributions, explain_rows  # noqa: E402
-from genomix.features.matrix import FeatureBlock  # noqa: E402
-from genomix.models.boosted import import_xgboost  # noqa: E402
-from genomix.models.model import Part, model_named  # noqa: E402
-from genomix.schemas.features import COLUMNS  # noqa: E402
+from genomix.device import CPU
+from genomix.explain.groups import GroupTotals, group_labels, grouped
+from genomix.explain.interactions import explain_interactions, used_columns
+from genomix.explain.tree_shap import attributions, explain_rows
+from genomix.features.matrix import FeatureBlock
+from genomix.models.boosted import import_xgboost
+from genomix.models.model import Part, model_named
+from genomix.schemas.features import COLUMNS
 
 
 def main() -> None:
@@ -43,8 +38,13 @@ def main() -> None:
     fitted, block = world(given.rows, given.columns, given.trees, given.depth)
     xgboost = import_xgboost()
     with tempfile.TemporaryDirectory() as scratch:
-        bare = lambda: fitted.booster.predict(xgboost.DMatrix(block.values, nthread=1), pred_contribs=True)  # noqa: E731
-        ours = lambda: explained(fitted, block, Path(scratch) / "a.parquet")  # noqa: E731
+
+        def bare() -> Any:
+            return fitted.booster.predict(xgboost.DMatrix(block.values, nthread=1), pred_contribs=True)
+
+        def ours() -> None:
+            explained(fitted, block, Path(scratch) / "a.parquet")
+
         costs = in_turn({"bare pred_contribs": bare, "genomix explain": ours}, given.repeats)
     print(f"{given.rows:,} rows, {given.columns} columns, {given.trees} trees of depth {given.depth}")
     for name, (cpu, wall) in costs.items():
@@ -95,8 +95,13 @@ def pairs(xgboost: Any) -> None:
     """Interactions of two rows of a wide model of which the trees use a part, against XGBoost over all columns."""
     fitted, block = world(1500, 600, 60, 3)
     rows = np.arange(2)
-    whole = lambda: fitted.booster.predict(xgboost.DMatrix(block.values[rows]), pred_interactions=True)  # noqa: E731
-    ours = lambda: explain_interactions(fitted, block, rows)  # noqa: E731
+
+    def whole() -> Any:
+        return fitted.booster.predict(xgboost.DMatrix(block.values[rows]), pred_interactions=True)
+
+    def ours() -> Any:
+        return explain_interactions(fitted, block, rows)
+
     costs = in_turn({"bare pred_interactions": whole, "genomix interactions": ours}, 2)
     print(f"2 rows, 600 columns of which trees use {used_columns(fitted).size}")
     for name, (cpu, wall) in costs.items():
