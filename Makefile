@@ -25,7 +25,12 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	.venv-aces/bin/python -m pip install --quiet "es-aces==0.7.3"
 	touch $@
 
-oracles: .venv-aces/.done  ## other people's programs that tests compare with, beside plink2 and bcftools
+.venv-dcurves/.done:  ## net benefit by its authors, in an environment of its own: it needs an older pandas
+	$(PYTHON) -m venv .venv-dcurves
+	.venv-dcurves/bin/python -m pip install --quiet "dcurves==1.1.7"
+	touch $@
+
+oracles: .venv-aces/.done .venv-dcurves/.done  ## other people's programs that tests compare with, beside plink2 and bcftools
 
 demo: $(VENV)/.base  ## run the main job on bundled data and print the path of the report
 	$(BIN)/genomix demo --out $(OUT)
@@ -67,4 +72,4 @@ benchmark-records: $(VENV)/.base  ## conversion of every format, and features be
 	$(BIN)/python benchmarks/ehr.py --work $(WORK)
 
 clean:
-	rm -rf $(VENV) .venv-aces $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-aces .venv-dcurves $(OUT) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

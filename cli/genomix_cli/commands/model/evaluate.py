@@ -19,6 +19,7 @@ _EXAMPLE = """Examples:
 
 \b
   genomix model evaluate bundle other_site.csv -o metrics.json
+  genomix model evaluate bundle other_site.csv --subgroup sex --subgroup age_band
   genomix model evaluate bundle other_site.csv --recalibrate platt --write-bundle bundle_of_other_site
 """
 
@@ -52,6 +53,10 @@ def evaluate(
     new_bundle: Annotated[
         Path | None, typer.Option("--write-bundle", help="New bundle with the recalibration.", show_default=False)
     ] = None,
+    subgroup: Annotated[
+        list[str] | None,
+        typer.Option("--subgroup", help="Column whose groups are measured too; may be repeated.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Makes the resamples and the parts.")] = 1,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Resamples of people for intervals.")] = 2000,
     quiet: QuietOption = False,
@@ -68,6 +73,7 @@ def evaluate(
 
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import read_bundle
+    from genomix.models.bundle_subgroups import group_labels_of, measure_subgroups
     from genomix.models.drift import Counter as DriftCounter
     from genomix.models.scoring import measure, score, write_recalibrated
     from genomix.models.scoring import recalibrate as learn
@@ -83,6 +89,7 @@ def evaluate(
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
     found = read_bundle(bundle, expect_sha256=expect_sha256)
+    groups = {name: group_labels_of(found, data, name) for name in subgroup or ()}
     scored: list[pl.DataFrame] = []
     counter = DriftCounter(found.reference) if found.reference is not None else None
     unseen: Counter[str] = Counter()
@@ -104,6 +111,10 @@ def evaluate(
     }  # fmt: skip
     drift = None if counter is None else counter.table()
     content["drift"] = None if drift is None else drift.to_dicts()
+    content["subgroups"] = [
+        entry for name, labels in groups.items()
+        for entry in measure_subgroups(found, rows, labels, column=name, seed=seed, n_resamples=resamples)
+    ]  # fmt: skip
     moved = None
     if recalibrate is not None:
         moved = learn(found, rows, method=recalibrate.value, share=recalibrate_share, seed=seed, n_resamples=resamples)
@@ -122,11 +133,23 @@ def evaluate(
     tell_differences(lacking, unseen, rows.height)
     say(f"{content['labelled']:,} of {rows.height:,} rows have a label", quiet=quiet)
     print_metrics(metrics)
+    _print_subgroups(content["subgroups"])
     _tell_drift(drift, quiet)
     if moved is not None:
         say(f"recalibrated ({moved.calibrator.method}) on {moved.n_learned:,} rows; on the other "
             f"{moved.n_measured:,}, before and after:", quiet=quiet)  # fmt: skip
         print_metrics(_side_by_side(moved.before, moved.after))
+
+
+def _print_subgroups(entries: list[dict[str, Any]]) -> None:
+    """Print a line per group and measure: people, those with the outcome, the figure or why there is none."""
+    for e in entries:
+        size = f"{e['n_people']} people" + ("" if e["n_events"] is None else f", {e['n_events']} with the outcome")
+        figure = e["note"] or "not estimable"
+        if e["estimate"] is not None:
+            figure = f"{e['estimate']:.3f}" + ("" if e["low"] is None else f" ({e['low']:.3f} to {e['high']:.3f})")
+            figure += e["note"] and f"\t{e['note']}"
+        print(f"{e['column']}={e['group']}\t{size}\t{e['metric']}\t{figure}")
 
 
 def _tell_drift(drift: pl.DataFrame | None, quiet: bool) -> None:
