@@ -40,6 +40,48 @@ class StudyFacts:
 
 
 @dataclass(frozen=True)
+class CardRow:
+    """One column of a score: its sentence and unit, its bands' lower ends but the first's, and the points of each band.
+
+    ``missing`` are the points of a missing value. ``n_bands`` are training rows in each band: they are never shown, and
+    say whether the band may be.
+    """
+
+    sentence: str
+    unit: str | None
+    edges: tuple[float, ...]
+    points: tuple[int, ...]
+    missing: int
+    n_bands: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """A range of totals (points, both ends included), the predicted value at each end, and held-out rows in it.
+
+    ``events``: those of them with the outcome; None for a quantity.
+    """
+
+    low: int
+    high: int
+    predicted_low: float
+    predicted_high: float
+    held_out: int
+    events: int | None
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """The model ``points`` of one fold; ``folds``: how many folds have a card of their own."""
+
+    rows: tuple[CardRow, ...]
+    totals: tuple[TotalRow, ...]
+    per_point: float
+    intercept: float
+    folds: int
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything that sections may read. Tables follow ``genomix.schemas.results`` and friends; empty when absent."""
 
@@ -56,6 +98,7 @@ class ReportInputs:
     certificate: pl.DataFrame  # CERTIFICATE
     split: Mapping[str, Any]  # counts by role and fold, kinship that crosses
     provenance: Mapping[str, Any]  # versions, stage hashes, input hashes, parameters, seed, device kind
+    score_card: ScoreCard | None = None  # the model of points, where one was fitted
 
 
 @dataclass(frozen=True)
