@@ -53,3 +53,30 @@ def test_no_run_and_a_damaged_one_are_refused(out: Path, tmp_path: Path, capsys:
     assert main(["report", "build", str(out)]) == 13
     assert "report.html is not what the run wrote" in capsys.readouterr().err
     page.write_bytes(kept)
+
+
+def test_the_score_card_counts_every_held_out_row_once(out: Path) -> None:
+    """The tables of the page against the points file and the predictions, added up here."""
+    import json
+
+    import numpy as np
+    import polars as pl
+
+    (place,) = out.glob("stages/model/*")
+    points = json.loads((place / "bundles/fold_0/points/points.json").read_text())
+    rows = pl.read_parquet(place / "predictions.parquet").filter(pl.col("model") == "points")
+    logits = np.log(rows["prediction"] / (1 - rows["prediction"])).to_numpy()
+    totals = np.round((logits - points["intercept"]) / points["per_point"]).astype(int)
+    sections = {s["name"]: s for s in json.loads((out / "report.json").read_text())["sections"]}
+    tables = [b for b in sections["performance"]["blocks"] if b["type"] == "table"]
+    last = tables[-1]
+    assert last["caption"].startswith("What a total means")
+    assert len(last["rows"]) > 1
+    for total, _, held_out, observed, _ in last["rows"]:
+        low, _, high = total["text"].partition("–")
+        inside = (totals >= int(low)) & (totals <= int(high or low))
+        assert held_out["value"] == inside.sum() >= 11
+        events = int(rows["label"].to_numpy()[inside].sum())
+        assert f"({events} of {inside.sum()})" in observed["text"].replace("\u202f", "")
+    assert sum(row[2]["value"] for row in last["rows"]) == rows.height
+    assert len(tables) == 2 + len(points["cards"])
