@@ -13,6 +13,7 @@ from genomix.provenance import write_bytes, write_json
 from genomix.registry import members
 from genomix.report.blocks import Section, SectionMaker
 from genomix.report.inputs import ReportInputs, StudyFacts
+from genomix.report.model_card import model_card
 from genomix.report.select import join_words
 
 SECTIONS = "genomix.report.sections"
@@ -28,10 +29,11 @@ GENERATOR = "genomix"
 
 
 class Report(NamedTuple):
-    """One report: the page, and the same sections as JSON-able values."""
+    """One report: the page, the same sections as JSON-able values, and the model's card; None without a model."""
 
     html: str
     json: dict[str, Any]
+    card: dict[str, Any] | None = None
 
 
 class Placed(NamedTuple):
@@ -48,13 +50,17 @@ def render_report(inputs: ReportInputs) -> Report:
     The same inputs give the same bytes: no clock, no path, no host is read.
     """
     placed = place_sections(inputs)
-    return Report(_html(inputs, placed), _json(inputs, placed))
+    described = inputs.facts.no_model is not None or not inputs.metrics.height
+    card = None if described else model_card(inputs, {p.name: p.section for p in placed})
+    return Report(_html(inputs, placed), _json(inputs, placed), card)
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write ``report.html`` and ``report.json`` into a folder, each complete or not at all."""
+    """Write ``report.html``, ``report.json`` and, of a model, ``model_card.json``, each complete or not at all."""
     write_bytes(folder / "report.html", report.html.encode())
     write_json(folder / "report.json", report.json)
+    if report.card is not None:
+        write_json(folder / "model_card.json", report.card)
 
 
 def place_sections(inputs: ReportInputs) -> list[Placed]:

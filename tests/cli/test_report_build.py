@@ -21,7 +21,8 @@ def test_the_page_comes_back_and_goes_to_paper(out: Path, capsys: pytest.Capture
     (out / "report.html").write_text("changed by hand")
     assert main(["report", "build", str(out), "-q"]) == 0
     assert (out / "report.html").read_bytes() == before
-    assert capsys.readouterr().out.splitlines() == [str(out / "report.html"), str(out / "report.json")]
+    names = ("report.html", "report.json", "model_card.json")
+    assert capsys.readouterr().out.splitlines() == [str(out / name) for name in names]
     try:
         import weasyprint  # noqa: F401  # it loads Pango
     except (ImportError, OSError):

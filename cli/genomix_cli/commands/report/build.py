@@ -29,7 +29,7 @@ def build(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy report.html, report.json and examples.html from the run's verified results, and print them as PDF.
+    """Put report.html, report.json, model_card.json and examples.html of a run in place again, and print them as PDF.
 
     Every file is checked against its manifest first; nothing is computed again. The same run gives the same bytes.
     """
