@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from genomix.provenance import write_bytes, write_json
 from genomix.registry import members
 from genomix.report.blocks import Section, SectionMaker
+from genomix.report.guard import without_estimates_of_few
 from genomix.report.inputs import ReportInputs, StudyFacts
 from genomix.report.model_card import model_card
 from genomix.report.select import join_words
@@ -51,7 +52,7 @@ def render_report(inputs: ReportInputs) -> Report:
     """
     placed = place_sections(inputs)
     described = inputs.facts.no_model is not None or not inputs.metrics.height
-    card = None if described else model_card(inputs, {p.name: p.section for p in placed})
+    card = None if described else model_card(without_estimates_of_few(inputs), {p.name: p.section for p in placed})
     return Report(_html(inputs, placed), _json(inputs, placed), card)
 
 
@@ -65,6 +66,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 def place_sections(inputs: ReportInputs) -> list[Placed]:
     """Return the sections that have something to say, in the document's order; unknown ones last, by name."""
+    inputs = without_estimates_of_few(inputs)
     found: dict[str, SectionMaker] = members(SECTIONS, "SECTION")
     names = [*(n for n in ORDER if n in found), *sorted(set(found) - set(ORDER))]
     if inputs.facts.no_model is not None:

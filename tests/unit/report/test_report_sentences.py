@@ -98,7 +98,14 @@ def test_calibration_slope_in_words(slope: Estimate, words: str) -> None:
 
 def flagged(n: int, ppv: float | None, events: int = 400) -> str:
     row = {"n_flagged": n, "ppv": ppv, "threshold": 0.2, "ppv_low": 0.18, "ppv_high": 0.28}
-    return flagged_sentence(row, Counts(2_000, 2_000, events), "people").replace(THIN, " ")
+    return flagged_sentence(row, Counts(2_000, 2_000, events), "people", hides_flagged=False).replace(THIN, " ")
+
+
+def test_a_number_flagged_that_gives_a_small_cell_away_is_not_said() -> None:
+    row = {"n_flagged": 166, "ppv": 0.6, "threshold": 0.2, "ppv_low": 0.5, "ppv_high": 0.7}
+    said = flagged_sentence(row, Counts(240, 240, 110), "people", hides_flagged=True)
+    assert "withheld" in said
+    assert "166" not in said
 
 
 def test_of_a_hundred_people_flagged() -> None:
