@@ -53,7 +53,7 @@ def model_card(inputs: ReportInputs, sections: Mapping[str, Section]) -> dict[st
                 "RegulatoryApproval": "none stated",
             },
             "ModelSummary": {
-                "Summary": " ".join([_output(inputs), sections["summary"].finding]),
+                "Summary": f"{_output(inputs)} {_finding(sections, 'summary')}",
                 "Keywords": {"Keyword": _keywords(inputs)},
             },
             "UsesAndDirections": _uses(inputs),
@@ -177,7 +177,8 @@ def _metric(inputs: ReportInputs, goal: str, results: Sequence[dict[str, str]], 
 
 
 def _numbers(sections: Mapping[str, Section]) -> list[dict[str, str]]:
-    blocks = [b for b in sections["summary"].blocks if isinstance(b, KeyNumbers)]
+    summary = sections["summary"].blocks if "summary" in sections else ()
+    blocks = [b for b in summary if isinstance(b, KeyNumbers)]
     return [
         _result(item.label, {"estimate": item.number, "interval_95": item.interval, "beside": item.beside})
         for block in blocks
