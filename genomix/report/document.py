@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genomix.privacy import internal_view
 from genomix.provenance import write_bytes, write_json
 from genomix.registry import members
 from genomix.report.blocks import Section, SectionMaker
@@ -26,6 +28,7 @@ DESCRIPTION = ("summary", "cohort_flow", "data_quality", "limitations", "reprodu
 """Sections of a report on a study without a model."""
 
 RESEARCH_ONLY = "Research use only; not a medical device; not for individual care"
+INTERNAL = "INTERNAL: small counts are shown; for the study's own team, not to be passed on"
 GENERATOR = "genomix"
 
 
@@ -50,6 +53,11 @@ def render_report(inputs: ReportInputs) -> Report:
 
     The same inputs give the same bytes: no clock, no path, no host is read.
     """
+    with internal_view() if inputs.facts.internal else nullcontext():
+        return _rendered(inputs)
+
+
+def _rendered(inputs: ReportInputs) -> Report:
     placed = place_sections(inputs)
     described = inputs.facts.no_model is not None or not inputs.metrics.height
     card = None if described else model_card(without_estimates_of_few(inputs), {p.name: p.section for p in placed})
@@ -78,9 +86,13 @@ def place_sections(inputs: ReportInputs) -> list[Placed]:
 
 def banner(facts: StudyFacts) -> str:
     """Return the sentence that opens every page."""
-    if facts.owner and facts.intended_use:
-        return f"Intended use as stated by {facts.owner}: {facts.intended_use}"
-    return RESEARCH_ONLY
+    used = f"Intended use as stated by {facts.owner}: {facts.intended_use}" if states_use(facts) else RESEARCH_ONLY
+    return f"{INTERNAL}. {used}" if facts.internal else used
+
+
+def states_use(facts: StudyFacts) -> bool:
+    """Say whether the study states both owner and use."""
+    return bool(facts.owner and facts.intended_use)
 
 
 def simulated_banner(facts: StudyFacts) -> str:
@@ -116,10 +128,11 @@ def data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def style(*, simulated: bool, stated_use: bool) -> str:
+def style(facts: StudyFacts) -> str:
     """Return the style sheet; its page header's words are fixed, so no study's text enters it."""
-    head = "Use as stated by the owner on page 1" if stated_use else RESEARCH_ONLY
-    words = f"SIMULATED DATA. {head}" if simulated else head
+    head = "Use as stated by the owner on page 1" if states_use(facts) else RESEARCH_ONLY
+    words = f"SIMULATED DATA. {head}" if facts.simulated else head
+    words = f"INTERNAL, not to be passed on. {words}" if facts.internal else words
     return _resource("style.css").replace("{{PAGE_HEADER}}", words)
 
 
@@ -135,11 +148,12 @@ def _resource(name: str) -> str:
 
 def _html(inputs: ReportInputs, placed: list[Placed]) -> str:
     facts = inputs.facts
-    css = style(simulated=bool(facts.simulated), stated_use=banner(facts) != RESEARCH_ONLY)
+    css = style(facts)
     return page(
         "report.html.j2",
         title=facts.title, question=facts.question, banner=banner(facts), simulated=simulated_banner(facts),
-        report_date=facts.report_date or "not stated", version=inputs.provenance.get("genomix_version", ""), css=css,
+        internal=facts.internal, report_date=facts.report_date or "not stated",
+        version=inputs.provenance.get("genomix_version", ""), css=css,
         policy=security_policy(css), sections=placed, titles={p.name: f"{p.number}. {p.section.title}" for p in placed},
     )  # fmt: skip
 
@@ -149,5 +163,6 @@ def _json(inputs: ReportInputs, placed: list[Placed]) -> dict[str, Any]:
     sections = [{"name": p.name, "number": p.number, **p.section.to_json()} for p in placed]
     return {
         "title": facts.title, "question": facts.question, "banner": banner(facts), "simulated": list(facts.simulated),
+        **({"internal": True} if facts.internal else {}),
         "report_date": facts.report_date, "sections": sections,
     }  # fmt: skip

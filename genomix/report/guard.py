@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from genomix.privacy import SMALL_CELL, is_small
+from genomix.privacy import SMALL_CELL, is_small, shown_from
 from genomix.report.findings import hides_small_cell
 from genomix.report.inputs import ReportInputs
 from genomix.report.select import Counts, counts, is_binary
@@ -32,7 +32,7 @@ def without_estimates_of_few(inputs: ReportInputs) -> ReportInputs:
     if not is_binary(inputs) or not inputs.metrics.height:
         return inputs
     events, others = pl.col("n_events"), pl.col("n_rows") - pl.col("n_events")
-    few = ((events > 0) & (events < SMALL_CELL)) | ((others > 0) & (others < SMALL_CELL))
+    few = ((events > 0) & (events < shown_from())) | ((others > 0) & (others < shown_from()))
     few = few.fill_null(False)
     groups = inputs.metrics.filter(few).select("target", "group").unique()
     metrics = inputs.metrics.with_columns(

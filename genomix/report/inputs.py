@@ -36,6 +36,7 @@ class StudyFacts:
     data_use: Mapping[str, str] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()  # the study's own, beside the computed ones
     no_model: str | None = None  # why there is no model, as a sentence; None where there is one
+    internal: bool = False  # for the study's own team: small counts are shown, and every page says so
     table_rows: str | None = None  # what a row of a table study is, in the plural; None in a study of another kind
 
 

@@ -81,3 +81,30 @@ def test_the_score_card_counts_every_held_out_row_once(out: Path) -> None:
         assert f"({events} of {inside.sum()})" in observed["text"].replace("\u202f", "")
     assert sum(row[2]["value"] for row in last["rows"]) == rows.height
     assert len(tables) == 2 + len(points["cards"])
+
+
+def test_the_report_comes_again_from_the_stages_byte_for_byte(out: Path) -> None:
+    from genomix.report.document import render_report
+    from genomix_pipelines.report_again import finished_inputs
+
+    (page,) = out.glob("stages/report/*/report.html")
+    assert render_report(finished_inputs(out)).html.encode() == page.read_bytes()
+
+
+def test_internal_is_said_on_every_page_and_changes_nothing_else(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+    import re
+
+    before = {p.name: p.read_bytes() for p in out.glob("report.*")}
+    assert main(["report", "build", str(out), "--internal", "-q"]) == 0
+    names = ("report-internal.html", "report-internal.json")
+    assert capsys.readouterr().out.splitlines() == [str(out / name) for name in names]
+    html = (out / "report-internal.html").read_text()
+    assert "<title>[INTERNAL] " in html
+    assert re.search(r'@top-left \{ content: "INTERNAL, not to be passed on\.', html)
+    assert html.count("INTERNAL: small counts are shown") == 2, "banner and foot"
+    assert json.loads((out / "report-internal.json").read_text())["internal"] is True
+    assert "<11" not in html.replace("&lt;", "<")
+    assert {p.name: p.read_bytes() for p in out.glob("report.*")} == before
+    assert b"INTERNAL" not in before["report.html"]
+    assert "&lt;11" in before["report.html"].decode()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.privacy import WITHHELD, is_small
+from genomix.privacy import WITHHELD, is_small, shown_from
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Paragraph, Section, SectionMaker, Table
 from genomix.report.charts import FloatArray
 from genomix.report.curve_charts import draw_decision, points_table
@@ -112,9 +112,10 @@ def _table(inputs: ReportInputs, held: Counts) -> Table:
     rows = tuple(_row(r, held, r["threshold"] in closed) for r in part.to_dicts())
     note = (
         "PPV: share with the outcome among those flagged. Sensitivity: share flagged among those with the outcome. "
-        "Specificity: share not flagged among those without it. NPV: share without it among those not flagged. Where "
-        "fewer than 11 people stand behind a share, a bound is shown instead."
+        "Specificity: share not flagged among those without it. NPV: share without it among those not flagged."
     )
+    if shown_from() > 1:
+        note += f" Where fewer than {shown_from()} people stand behind a share, a bound is shown instead."
     if part.height < every.height:
         note += f" {every.height - part.height} thresholds at which nobody is flagged are left out."
     return Table(f"Thresholds, {model_name(model).lower()} (95 % intervals)", columns, rows, note=note)
