@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 SMALL_CELL = 11
 """Counts of people from 1 to ``SMALL_CELL - 1`` are not shown (CMS cell-size policy)."""
@@ -18,13 +20,39 @@ TOP_CODED_AGE_YEARS = 90
 """Ages from here on are shown as ``90+`` (HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C))."""
 
 
-def is_small(count: int, threshold: int = SMALL_CELL) -> bool:
-    """Say whether a count of people is too small to show (zero may be shown)."""
-    return 0 < count < threshold
+_shown_from: ContextVar[int] = ContextVar("shown_from", default=SMALL_CELL)
 
 
-def suppress_count(count: int, threshold: int = SMALL_CELL) -> str:
+def shown_from() -> int:
+    """Return the smallest count of people that may be shown: ``SMALL_CELL``, but for a study's own team."""
+    return _shown_from.get()
+
+
+@contextmanager
+def internal_view() -> Iterator[None]:
+    """Show every count while the block runs: for a study's own team, whose pages say so.
+
+    >>> with internal_view():
+    ...     suppress_count(7)
+    '7'
+    >>> suppress_count(7)
+    '<11'
+    """
+    token = _shown_from.set(1)
+    try:
+        yield
+    finally:
+        _shown_from.reset(token)
+
+
+def is_small(count: int, threshold: int | None = None) -> bool:
+    """Say whether a count of people is too small to show (zero may be shown); default: :func:`shown_from`."""
+    return 0 < count < (shown_from() if threshold is None else threshold)
+
+
+def suppress_count(count: int, threshold: int | None = None) -> str:
     """Return the count as text, or ``<threshold`` when it is small."""
+    threshold = shown_from() if threshold is None else threshold
     return f"<{threshold}" if is_small(count, threshold) else str(count)
 
 
@@ -42,7 +70,7 @@ WITHHELD = "withheld"
 """Shown for a count that is not small itself but would give away one that is, by subtraction from a total."""
 
 
-def suppress_counts(counts: Sequence[int | None], threshold: int = SMALL_CELL) -> list[str]:
+def suppress_counts(counts: Sequence[int | None], threshold: int | None = None) -> list[str]:
     """Return the cells of one partition of a known total as text, so that no small cell follows by subtraction.
 
     Cells from 1 to ``threshold - 1`` become ``<threshold``; further cells, the smallest first, are withheld until
@@ -58,6 +86,7 @@ def suppress_counts(counts: Sequence[int | None], threshold: int = SMALL_CELL) -
     >>> suppress_counts([500, 320])
     ['500', '320']
     """
+    threshold = shown_from() if threshold is None else threshold
     shown = ["not stated" if c is None else suppress_count(c, threshold) for c in counts]
     hidden = {i for i, c in enumerate(counts) if c is not None and is_small(c, threshold)}
     rest = sorted((c, i) for i, c in enumerate(counts) if c is not None and c >= threshold)
@@ -82,7 +111,7 @@ def _is_ambiguous(counts: Sequence[int | None], hidden: set[int], threshold: int
     return most - least >= 2
 
 
-def suppress_share(count: int, total: int, threshold: int = SMALL_CELL) -> tuple[float | None, float | None]:
+def suppress_share(count: int, total: int, threshold: int | None = None) -> tuple[float | None, float | None]:
     """Return a share as ``(share, None)``, or ``(None, bound)`` where it would give away a small count.
 
     The first member is the exact share where both ``count`` and ``total - count`` may be shown. Otherwise it is None
@@ -95,6 +124,7 @@ def suppress_share(count: int, total: int, threshold: int = SMALL_CELL) -> tuple
     >>> suppress_share(196, 200)
     (None, -0.945)
     """
+    threshold = shown_from() if threshold is None else threshold
     if total <= 0:
         return None, None
     if is_small(count, threshold):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genomix.privacy import internal_view
 from genomix.provenance import write_bytes, write_json
 from genomix.registry import members
 from genomix.report.blocks import Section, SectionMaker
+from genomix.report.guard import without_estimates_of_few
 from genomix.report.inputs import ReportInputs, StudyFacts
+from genomix.report.model_card import model_card
 from genomix.report.select import join_words
 
 SECTIONS = "genomix.report.sections"
@@ -24,14 +28,16 @@ DESCRIPTION = ("summary", "cohort_flow", "data_quality", "limitations", "reprodu
 """Sections of a report on a study without a model."""
 
 RESEARCH_ONLY = "Research use only; not a medical device; not for individual care"
+INTERNAL = "INTERNAL: small counts are shown; for the study's own team, not to be passed on"
 GENERATOR = "genomix"
 
 
 class Report(NamedTuple):
-    """One report: the page, and the same sections as JSON-able values."""
+    """One report: the page, the same sections as JSON-able values, and the model's card; None without a model."""
 
     html: str
     json: dict[str, Any]
+    card: dict[str, Any] | None = None
 
 
 class Placed(NamedTuple):
@@ -47,18 +53,28 @@ def render_report(inputs: ReportInputs) -> Report:
 
     The same inputs give the same bytes: no clock, no path, no host is read.
     """
+    with internal_view() if inputs.facts.internal else nullcontext():
+        return _rendered(inputs)
+
+
+def _rendered(inputs: ReportInputs) -> Report:
     placed = place_sections(inputs)
-    return Report(_html(inputs, placed), _json(inputs, placed))
+    described = inputs.facts.no_model is not None or not inputs.metrics.height
+    card = None if described else model_card(without_estimates_of_few(inputs), {p.name: p.section for p in placed})
+    return Report(_html(inputs, placed), _json(inputs, placed), card)
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write ``report.html`` and ``report.json`` into a folder, each complete or not at all."""
+    """Write ``report.html``, ``report.json`` and, of a model, ``model_card.json``, each complete or not at all."""
     write_bytes(folder / "report.html", report.html.encode())
     write_json(folder / "report.json", report.json)
+    if report.card is not None:
+        write_json(folder / "model_card.json", report.card)
 
 
 def place_sections(inputs: ReportInputs) -> list[Placed]:
     """Return the sections that have something to say, in the document's order; unknown ones last, by name."""
+    inputs = without_estimates_of_few(inputs)
     found: dict[str, SectionMaker] = members(SECTIONS, "SECTION")
     names = [*(n for n in ORDER if n in found), *sorted(set(found) - set(ORDER))]
     if inputs.facts.no_model is not None:
@@ -70,9 +86,13 @@ def place_sections(inputs: ReportInputs) -> list[Placed]:
 
 def banner(facts: StudyFacts) -> str:
     """Return the sentence that opens every page."""
-    if facts.owner and facts.intended_use:
-        return f"Intended use as stated by {facts.owner}: {facts.intended_use}"
-    return RESEARCH_ONLY
+    used = f"Intended use as stated by {facts.owner}: {facts.intended_use}" if states_use(facts) else RESEARCH_ONLY
+    return f"{INTERNAL}. {used}" if facts.internal else used
+
+
+def states_use(facts: StudyFacts) -> bool:
+    """Say whether the study states both owner and use."""
+    return bool(facts.owner and facts.intended_use)
 
 
 def simulated_banner(facts: StudyFacts) -> str:
@@ -108,10 +128,11 @@ def data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def style(*, simulated: bool, stated_use: bool) -> str:
+def style(facts: StudyFacts) -> str:
     """Return the style sheet; its page header's words are fixed, so no study's text enters it."""
-    head = "Use as stated by the owner on page 1" if stated_use else RESEARCH_ONLY
-    words = f"SIMULATED DATA. {head}" if simulated else head
+    head = "Use as stated by the owner on page 1" if states_use(facts) else RESEARCH_ONLY
+    words = f"SIMULATED DATA. {head}" if facts.simulated else head
+    words = f"INTERNAL, not to be passed on. {words}" if facts.internal else words
     return _resource("style.css").replace("{{PAGE_HEADER}}", words)
 
 
@@ -127,11 +148,12 @@ def _resource(name: str) -> str:
 
 def _html(inputs: ReportInputs, placed: list[Placed]) -> str:
     facts = inputs.facts
-    css = style(simulated=bool(facts.simulated), stated_use=banner(facts) != RESEARCH_ONLY)
+    css = style(facts)
     return page(
         "report.html.j2",
         title=facts.title, question=facts.question, banner=banner(facts), simulated=simulated_banner(facts),
-        report_date=facts.report_date or "not stated", version=inputs.provenance.get("genomix_version", ""), css=css,
+        internal=facts.internal, report_date=facts.report_date or "not stated",
+        version=inputs.provenance.get("genomix_version", ""), css=css,
         policy=security_policy(css), sections=placed, titles={p.name: f"{p.number}. {p.section.title}" for p in placed},
     )  # fmt: skip
 
@@ -141,5 +163,6 @@ def _json(inputs: ReportInputs, placed: list[Placed]) -> dict[str, Any]:
     sections = [{"name": p.name, "number": p.number, **p.section.to_json()} for p in placed]
     return {
         "title": facts.title, "question": facts.question, "banner": banner(facts), "simulated": list(facts.simulated),
+        **({"internal": True} if facts.internal else {}),
         "report_date": facts.report_date, "sections": sections,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from genomix.privacy import TOP_CODED_AGE_YEARS
 from genomix.provenance import write_bytes
-from genomix.report.document import RESEARCH_ONLY, banner, page, security_policy, simulated_banner, style
+from genomix.report.document import banner, page, security_policy, simulated_banner, style
 from genomix.report.inputs import ExampleSubject, StudyFacts
 from genomix.report.numbers import Estimate, brief, days, decimal, percent, plain
 from genomix.report.select import sentence
@@ -49,7 +49,7 @@ def render_examples(examples: Sequence[ExampleSubject], facts: StudyFacts) -> st
 
     The page shows single people's records: it is for the study's own team and never part of the report.
     """
-    css = style(simulated=bool(facts.simulated), stated_use=banner(facts) != RESEARCH_ONLY)
+    css = style(facts)
     people = [_person(example, facts) for example in sorted(examples, key=lambda e: e.ordinal)]
     return page(
         "examples.html.j2", title=facts.title, banner=banner(facts), simulated=simulated_banner(facts), css=css,

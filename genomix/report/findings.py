@@ -36,14 +36,19 @@ def status_sentence(inputs: ReportInputs) -> str:
     return start + (f", and {open_} cannot be proved from the data." if open_ else ".")
 
 
-def flagged_sentence(row: dict[str, Any], held: Counts, unit: str) -> str:
-    """Return ``Of 100 people flagged, about 23 (18–28) have the outcome``, or what may be said instead."""
+def flagged_sentence(row: dict[str, Any], held: Counts, unit: str, *, hides_flagged: bool) -> str:
+    """Return ``Of 100 people flagged, about 23 (18–28) have the outcome``, or what may be said instead.
+
+    ``hides_flagged``: the number of people flagged would give a small cell away (see :mod:`genomix.report.guard`).
+    """
     n, share = row["n_flagged"], row["ppv"]
     at = f"At the stated threshold of {percent(row['threshold'])}"
     if n == 0:
         return f"{at}, nobody is flagged."
     if is_small(n):
         return f"{at}, fewer than 11 {unit} are flagged: too few to say how many of them have the outcome."
+    if hides_flagged:
+        return f"{at}, how many {unit} are flagged is withheld: it would give away a small number."
     if share is None:
         return f"{at}, how many of the {people(n)} {unit} flagged have the outcome is not estimable."
     if not shows_share(share, n):

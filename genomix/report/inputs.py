@@ -36,7 +36,50 @@ class StudyFacts:
     data_use: Mapping[str, str] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()  # the study's own, beside the computed ones
     no_model: str | None = None  # why there is no model, as a sentence; None where there is one
+    internal: bool = False  # for the study's own team: small counts are shown, and every page says so
     table_rows: str | None = None  # what a row of a table study is, in the plural; None in a study of another kind
+
+
+@dataclass(frozen=True)
+class CardRow:
+    """One column of a score: its sentence and unit, its bands' lower ends but the first's, and the points of each band.
+
+    ``missing`` are the points of a missing value. ``n_bands`` are training rows in each band: they are never shown, and
+    say whether the band may be.
+    """
+
+    sentence: str
+    unit: str | None
+    edges: tuple[float, ...]
+    points: tuple[int, ...]
+    missing: int
+    n_bands: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """A range of totals (points, both ends included), the predicted value at each end, and held-out rows in it.
+
+    ``events``: those of them with the outcome; None for a quantity.
+    """
+
+    low: int
+    high: int
+    predicted_low: float
+    predicted_high: float
+    held_out: int
+    events: int | None
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """The model ``points`` of one fold; ``folds``: how many folds have a card of their own."""
+
+    rows: tuple[CardRow, ...]
+    totals: tuple[TotalRow, ...]
+    per_point: float
+    intercept: float
+    folds: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +99,7 @@ class ReportInputs:
     certificate: pl.DataFrame  # CERTIFICATE
     split: Mapping[str, Any]  # counts by role and fold, kinship that crosses
     provenance: Mapping[str, Any]  # versions, stage hashes, input hashes, parameters, seed, device kind
+    score_card: ScoreCard | None = None  # the model of points, where one was fitted
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from genomix_pipelines.run import RunResult, run_study
 from genomix_pipelines.store import MANIFEST, POINTER, current_folder
 from genomix_pipelines.study import Study
 
-PUBLISHED = ("report.html", "report.json", "examples.html")
+PUBLISHED = ("report.html", "report.json", "model_card.json", "examples.html")
 
 
 class Outcome(NamedTuple):

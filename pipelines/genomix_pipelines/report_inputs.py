@@ -20,6 +20,7 @@ from genomix.report.numbers import people
 from genomix.schemas.features import COLUMNS
 from genomix.schemas.people import FLOW
 from genomix.schemas.results import CERTIFICATE, CURVES, IMPORTANCE, LADDER, METRICS, THRESHOLDS
+from genomix_pipelines.report_score_card import score_card
 from genomix_pipelines.stage import StageContext
 from genomix_pipelines.stages.split import check_labels
 from genomix_pipelines.study import Study, stated_parameters
@@ -61,6 +62,7 @@ def report_inputs(context: StageContext) -> ReportInputs:
         certificate=certificate(context),
         split=split,
         provenance=provenance(context),
+        score_card=score_card(context),
     )
 
 

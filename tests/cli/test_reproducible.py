@@ -44,7 +44,7 @@ def test_every_result_is_byte_identical(name: str, demo: Demo, tmp_path: Path) -
     out = cwd / "results"
     found = faults.final_hashes(out)
     assert sorted(n for n in {*found, *demo.wanted} if found.get(n) != demo.wanted.get(n)) == []
-    assert {"current.json", "report.html", "report.json", "examples.html"} <= found.keys()
+    assert {"current.json", "report.html", "report.json", "model_card.json", "examples.html"} <= found.keys()
     assert sum(n.startswith("stages/") for n in found) > 50
     runs = [(folder / faults.RUN_RECORD).read_bytes() for folder in (out, demo.out)]
     assert runs[0] != runs[1]  # the one file that tells the runs apart

@@ -187,7 +187,7 @@ def test_the_report_speaks_of_its_rows_and_of_nothing_that_is_not_there(ran: Ran
 
 def test_the_same_study_gives_the_same_bytes_elsewhere(ran: Ran, tmp_path: Path) -> None:
     again = Ran(tmp_path)
-    for name in ("report.html", "report.json"):
+    for name in ("report.html", "report.json", "model_card.json"):
         assert (again.out / name).read_bytes() == (ran.out / name).read_bytes()
     assert main(["run", str(again.folder / "study.toml"), "--out", str(again.out), "--from", "cohort"]) == 0
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.report.inputs import ExampleSubject, ReportInputs, StudyFacts
+from genomix.report.inputs import CardRow, ExampleSubject, ReportInputs, ScoreCard, StudyFacts, TotalRow
 from genomix.schemas.features import COLUMNS
 from genomix.schemas.frame import FrameSchema
 from genomix.schemas.people import FLOW
@@ -44,7 +44,7 @@ def full_inputs() -> ReportInputs:
     return ReportInputs(
         facts=_facts(), flow=_flow(), quality=_quality(), columns=_columns(), metrics=_metrics(), curves=_curves(),
         thresholds=_thresholds(N_HELD, N_EVENTS), ladder=_ladder(), importance=_importance(), beeswarm=_beeswarm(1_000),
-        certificate=_certificate(), split=_split(), provenance=_provenance(),
+        certificate=_certificate(), split=_split(), provenance=_provenance(), score_card=_score_card(),
     )  # fmt: skip
 
 
@@ -158,6 +158,16 @@ def example_subjects() -> list[ExampleSubject]:
          "records": []},
     )  # fmt: skip
     return [ExampleSubject(1, 0.38, -1.45, 1.0, bars), ExampleSubject(2, 0.11, -1.45, 0.0, bars[2:])]
+
+
+def _score_card() -> ScoreCard:
+    """Return a card of two columns with an age edge above 89 and neighbours of equal points."""
+    rows = (
+        CardRow("age at the prediction time, years", "a", (43.015499, 93.0), (0, 3, 10), 5, (600, 700, 300)),
+        CardRow("last HbA1c in the year before, %", "%", (5.7, 6.1, 6.5), (0, 0, 4, 8), 2, (400, 400, 500, 300)),
+    )
+    totals = (TotalRow(0, 6, 0.04, 0.1, 1_200, 90), TotalRow(7, 18, 0.12, 0.5, N_HELD - 1_200, N_EVENTS - 90))
+    return ScoreCard(rows, totals, 0.16, -3.21, 1)
 
 
 def _facts() -> StudyFacts:

@@ -129,3 +129,16 @@ def test_every_page_of_the_pdf_has_the_banner_and_its_number(pdf: Path) -> None:
     whole = " ".join(text.split())
     for words in ("TRIPOD", "What could be wrong", "What genetics adds"):
         assert words in whole
+
+
+def test_page_one_of_the_pdf_is_the_whole_summary(pdf: Path) -> None:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("there is no pdftotext")
+    command = ["pdftotext", "-layout", "-l", "1", str(pdf), "-"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "What this is" in page
+    assert "What is not known" in page
+    heads = ("Discrimination (AUROC)", "Calibration (slope)", "Net benefit")
+    assert any(all(head in line for head in heads) for line in page.splitlines()), (
+        "the three numbers stand side by side"
+    )

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.privacy import WITHHELD, is_small
+from genomix.privacy import WITHHELD, is_small, shown_from
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Paragraph, Section, SectionMaker, Table
 from genomix.report.charts import FloatArray
 from genomix.report.curve_charts import draw_decision, points_table
 from genomix.report.findings import flagged_sentence, hides_small_cell, net_benefit
+from genomix.report.guard import thresholds_that_hide_flagged
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import model_name
 from genomix.report.numbers import (
@@ -50,9 +51,10 @@ def render(inputs: ReportInputs) -> Section | None:
     (target, *_) = targets(inputs) or [""]
     held = counts(inputs, target)
     row = threshold_row(inputs)
-    finding = (
-        flagged_sentence(row, held, unit_word(inputs)) if row else "No decision threshold was stated for this study."
-    )
+    finding = "No decision threshold was stated for this study."
+    if row:
+        hides = row["threshold"] in thresholds_that_hide_flagged(inputs, row["model"], target)
+        finding = flagged_sentence(row, held, unit_word(inputs), hides_flagged=hides)
     blocks: list[Block] = []
     if row:
         blocks.append(Paragraph(_benefit_sentence(row, held, inputs.facts.table_rows or "people")))
@@ -105,18 +107,21 @@ def _table(inputs: ReportInputs, held: Counts) -> Table:
     part = every.filter(pl.col("n_flagged") > 0)
     heads = ("Flagged", "PPV", "Sensitivity", "Specificity", "NPV", "Net benefit", "Net benefit, everyone flagged")
     columns = (Column("Threshold"), *(Column(h, True) for h in heads))
-    rows = tuple(_row(r, held) for r in part.to_dicts())
+    (target, *_) = targets(inputs) or [""]
+    closed = thresholds_that_hide_flagged(inputs, model, target)
+    rows = tuple(_row(r, held, r["threshold"] in closed) for r in part.to_dicts())
     note = (
         "PPV: share with the outcome among those flagged. Sensitivity: share flagged among those with the outcome. "
-        "Specificity: share not flagged among those without it. NPV: share without it among those not flagged. Where "
-        "fewer than 11 people stand behind a share, a bound is shown instead."
+        "Specificity: share not flagged among those without it. NPV: share without it among those not flagged."
     )
+    if shown_from() > 1:
+        note += f" Where fewer than {shown_from()} people stand behind a share, a bound is shown instead."
     if part.height < every.height:
         note += f" {every.height - part.height} thresholds at which nobody is flagged are left out."
     return Table(f"Thresholds, {model_name(model).lower()} (95 % intervals)", columns, rows, note=note)
 
 
-def _row(row: dict[str, Any], held: Counts) -> tuple[Cell, ...]:
+def _row(row: dict[str, Any], held: Counts, hides_flagged: bool) -> tuple[Cell, ...]:
     n, events, flagged = held.rows, held.events, row["n_flagged"]
     without = n - events if n is not None and events is not None else None
     rest = n - flagged if n is not None else None
@@ -131,7 +136,7 @@ def _row(row: dict[str, Any], held: Counts) -> tuple[Cell, ...]:
         shares[0] += f" ({percent_interval(row['ppv_low'], row['ppv_high'])})"
     return (
         Cell(percent(row["threshold"]), row["threshold"]),
-        Cell(WITHHELD) if few_left else people_cell(flagged),
+        Cell(WITHHELD) if few_left or (hides_flagged and not is_small(flagged)) else people_cell(flagged),
         *(Cell(text) for text in shares),
         Cell(WITHHELD) if hidden else value.cell(),
         Cell(NOT_ESTIMABLE if everyone is None else decimal(everyone, 4 if hidden else value.decimals)),

@@ -54,6 +54,7 @@ LABELS = {
 }  # fmt: skip
 _NOT_PEOPLE = ("variant", "code", "contig", "feature", "file", "allele", "window", "component")
 _HIDDEN = ("longest_record_years",)
+_QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 _SHARES = ("variant_call_rate_median", "sample_call_rate_median")
 
 
@@ -142,11 +143,20 @@ def _counts_no_people(key: str) -> bool:
 
 
 def _nested(key: str, rows: list[Mapping[str, Any]]) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = _ordered(list(dict.fromkeys(name for row in rows for name in row)), rows)
     numeric = [all(isinstance(r.get(n), int | float | None) for r in rows) for n in names]
     columns = tuple(Column(_label(n), is_numeric) for n, is_numeric in zip(names, numeric, strict=True))
     cells = tuple(tuple(Cell(_value(n, r.get(n), r)) for n in names) for r in rows)
     return Table(_label(key), columns, cells, closed=f"{_label(key)} ({len(rows)} rows)")
+
+
+def _ordered(names: list[str], rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return the columns with one of text first, as the rows' heading, and quantiles from low to high."""
+    quantiles = sorted((n for n in names if n in _QUANTILES), key=_QUANTILES.index)
+    given = iter(quantiles)
+    names = [next(given) if n in _QUANTILES else n for n in names]
+    words = [n for n in names if any(isinstance(r.get(n), str) for r in rows)]
+    return names if not words or names[0] in words else [words[0], *(n for n in names if n != words[0])]
 
 
 SECTION = SectionMaker("data_quality", render)

@@ -10,6 +10,7 @@ from genomix.report.curve_charts import roc_and_precision, scatter
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import CALIBRATION, canonical_metric, metric_name, model_name
 from genomix.report.numbers import Estimate, count, not_estimable, people, safe_share, share_of
+from genomix.report.score_card import score_card_blocks
 from genomix.report.select import (
     ALL,
     counts,
@@ -48,7 +49,7 @@ def _one(inputs: ReportInputs, target: str) -> Section:
     if is_binary(inputs):
         n_words += f", {people(n.events)} with the outcome"
     drawn = (roc_and_precision if is_binary(inputs) else scatter)(inputs, found, n_words)
-    return Section(TITLE, finding, (*blocks, *([drawn] if drawn else [])))
+    return Section(TITLE, finding, (*blocks, *([drawn] if drawn else []), *score_card_blocks(inputs)))
 
 
 def _who(inputs: ReportInputs, target: str) -> str:

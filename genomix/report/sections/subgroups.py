@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from genomix.privacy import WITHHELD
+from genomix.privacy import WITHHELD, shown_from
 from genomix.report.blocks import Cell, Column, Figure, Heading, Note, Section, SectionMaker, Table
 from genomix.report.charts import Row, interval_chart
 from genomix.report.inputs import ReportInputs
@@ -116,7 +116,13 @@ def _table(inputs: ReportInputs, rows: list[dict[str, Any]], overall: Estimate) 
         value = Estimate(row["estimate"], row["low"], row["high"])
         first = value.cell() if value.known else Cell(not_estimable(row["note"]))
         lines.append((Cell(_name(row)), first, Cell(n), *([Cell(e)] if binary else [])))
-    note = "Counts from 1 to 10 are shown as <11; a count is withheld where a small one could be worked out from it."
+    least = shown_from()
+    note = (
+        f"Counts from 1 to {least - 1} are shown as <{least}; a count is withheld where a small one could be "
+        "worked out from it."
+    )
+    if least <= 1:
+        note = "Every count is shown."
     return Table("Every subgroup", tuple(columns), tuple(lines), note=note)
 
 

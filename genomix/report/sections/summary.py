@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from genomix.report.blocks import Abstract, Block, KeyNumber, KeyNumbers, Section, SectionMaker
 from genomix.report.findings import flagged_sentence, hides_small_cell, net_benefit, slope_sentence, status_sentence
+from genomix.report.guard import thresholds_that_hide_flagged
 from genomix.report.importance_rows import leading_families
 from genomix.report.inputs import ReportInputs
 from genomix.report.ladder_rows import genetic_finding
@@ -78,7 +79,8 @@ def _finding(inputs: ReportInputs, names: list[str]) -> str:
         return "No result was computed."
     row = threshold_row(inputs)
     if row and len(names) == 1 and is_binary(inputs):
-        return flagged_sentence(row, counts(inputs, names[0]), unit_word(inputs))
+        hides = row["threshold"] in thresholds_that_hide_flagged(inputs, row["model"], names[0])
+        return flagged_sentence(row, counts(inputs, names[0]), unit_word(inputs), hides_flagged=hides)
     value = point(inputs, primary_metric(inputs), target=names[0], model=primary_model(inputs))
     label = metric_name(primary_metric(inputs)).label
     if len(names) == 1:

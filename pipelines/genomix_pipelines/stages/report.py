@@ -1,4 +1,4 @@
-"""Stage ``report``: the study's result tables → ``report.html``, ``report.json`` and, opt-in, ``examples.html``."""
+"""Stage ``report``: result tables → ``report.html``, ``report.json``, ``model_card.json``, opt-in ``examples.html``."""
 
 from __future__ import annotations
 

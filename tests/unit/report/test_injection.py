@@ -135,12 +135,15 @@ def poisoned(poison: Poison) -> Any:
     renamed = {n: n + poison.text() for n in full.columns["name"].to_list()}
     told = {"quality": poison.of(full.quality), "provenance": poison.of(full.provenance)}
     inputs = replace(full, facts=StudyFacts(**facts), **told, **frames)
+    card = full.score_card
+    assert card is not None
     return replace(
         inputs,
         columns=inputs.columns.with_columns(pl.col("name").replace(renamed)),
         importance=inputs.importance.with_columns(pl.col("name").replace(renamed)),
         beeswarm=inputs.beeswarm.with_columns(pl.col("feature").replace(renamed)),
         split={**full.split, poison.text(): poison.text()},
+        score_card=replace(card, rows=tuple(replace(r, sentence=poison.of(r.sentence)) for r in card.rows)),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from genomix.report.blocks import Table
 from genomix.report.charts import text_width_pt, wrap
 from genomix.report.document import kept_together
 from genomix.report.examples import render_examples
@@ -19,6 +20,7 @@ from genomix.report.ladder_rows import genetic_finding, rung_sentence, verdict
 from genomix.report.limits import limits
 from genomix.report.numbers import THIN, Estimate, decimals_for, plain, safe_share
 from genomix.report.sections.cohort_flow import SECTION as FLOW_SECTION
+from genomix.report.sections.data_quality import SECTION as DATA_QUALITY
 from genomix.report.sections.ladder import SECTION as LADDER_SECTION
 from genomix.report.sections.subgroups import SECTION as SUBGROUPS
 from genomix.report.select import Counts
@@ -98,7 +100,14 @@ def test_calibration_slope_in_words(slope: Estimate, words: str) -> None:
 
 def flagged(n: int, ppv: float | None, events: int = 400) -> str:
     row = {"n_flagged": n, "ppv": ppv, "threshold": 0.2, "ppv_low": 0.18, "ppv_high": 0.28}
-    return flagged_sentence(row, Counts(2_000, 2_000, events), "people").replace(THIN, " ")
+    return flagged_sentence(row, Counts(2_000, 2_000, events), "people", hides_flagged=False).replace(THIN, " ")
+
+
+def test_a_number_flagged_that_gives_a_small_cell_away_is_not_said() -> None:
+    row = {"n_flagged": 166, "ppv": 0.6, "threshold": 0.2, "ppv_low": 0.5, "ppv_high": 0.7}
+    said = flagged_sentence(row, Counts(240, 240, 110), "people", hides_flagged=True)
+    assert "withheld" in said
+    assert "166" not in said
 
 
 def test_of_a_hundred_people_flagged() -> None:
@@ -255,3 +264,19 @@ def test_the_control_says_what_shuffled_columns_change() -> None:
     said = control_sentence([first, none, chance])
     assert "Shuffled, the polygenic score changed AUROC by +0.0060 (+0.0020 to +0.0100)" in said
     assert said.endswith("That is chance, so a gain of that size says nothing.")
+
+
+def test_quantiles_stand_from_low_to_high_and_rows_begin_with_words() -> None:
+    """The tables come out of JSON with sorted keys, where p25 stands before p5."""
+    full = sample.full_inputs()
+    records = dict(full.quality["records"])
+    records["quantiles_of_values"] = [dict(sorted(r.items())) for r in records["quantiles_of_values"]]
+    records["availability"] = [{"date_only": 5_000, "rule": "stated by the source"}]
+    section = DATA_QUALITY.render(replace(full, quality={"records": records}))
+    assert section is not None
+    tables = {b.caption: [c.heading for c in b.columns] for b in section.blocks if isinstance(b, Table)}
+    quantiles = tables["Quantiles of the values that most people have"]
+    wanted = ["5th percentile", "Lower quartile", "Median", "Upper quartile", "95th percentile"]
+    assert [h for h in quantiles if h in wanted] == wanted
+    assert quantiles[0] == "Code"
+    assert tables["Availability"] == ["Rule", "Date only"]
