@@ -37,8 +37,7 @@ else:
         cuda.cuDeviceGetName(name, 128, 0)
         answer["name"] = name.value.decode(errors="replace")
         try:
-            import cupy
-            assert int(cupy.arange(4).sum()) == 6
+            FIRST_OPERATION
         except ModuleNotFoundError as error:
             answer["reason"] = f"a GPU is there but the package {error.name} is missing"
         except Exception as error:
@@ -47,6 +46,16 @@ else:
             answer["count"] = count.value
 print(json.dumps(answer))
 """
+
+
+_CUPY = "import cupy; assert int(cupy.arange(4).sum()) == 6"
+_XGBOOST = """import xgboost, numpy
+            grown = xgboost.train({"device": "cuda", "verbosity": 0, "max_depth": 1, "min_child_weight": 0},
+                                  xgboost.DMatrix(numpy.eye(4), [0, 0, 0, 1]), 1)
+            assert json.loads(grown.save_config())["learner"]["generic_param"]["device"].startswith("cuda")"""
+
+Needs = Literal["all", "xgboost"]
+"""What a command computes with on a GPU: every package of the ``gpu`` extra, or XGBoost alone."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +115,15 @@ class Device:
 CPU = Device("cpu", "CPU", "--device cpu was asked for")
 
 
-def probe_cuda(timeout_seconds: float = 60.0) -> CudaProbe:
-    """Probe CUDA in a subprocess; never raises, never touches CUDA in this process."""
+def probe_cuda(timeout_seconds: float = 60.0, *, needs: Needs = "all") -> CudaProbe:
+    """Probe CUDA in a subprocess; never raises, never touches CUDA in this process.
+
+    needs: the first operation is CuPy's, or with ``"xgboost"`` one tree of XGBoost, which must stay on the device.
+    """
+    code = _PROBE.replace("FIRST_OPERATION", _XGBOOST if needs == "xgboost" else _CUPY)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE], capture_output=True, text=True, timeout=timeout_seconds, check=False
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=timeout_seconds, check=False
         )
         found = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
@@ -120,8 +133,10 @@ def probe_cuda(timeout_seconds: float = 60.0) -> CudaProbe:
     return CudaProbe(int(found["count"]), str(found["name"]), str(found["reason"]))
 
 
-def resolve_device(request: str = "auto", *, probe: CudaProbe | None = None) -> Device:
+def resolve_device(request: str = "auto", *, probe: CudaProbe | None = None, needs: Needs = "all") -> Device:
     """Resolve ``auto``, ``cpu`` or ``cuda`` to a :class:`Device`, once, at the start of a command.
+
+    needs: what the command computes with on a GPU; with ``"xgboost"`` a driver and XGBoost are enough.
 
     Raises
     ------
@@ -132,8 +147,8 @@ def resolve_device(request: str = "auto", *, probe: CudaProbe | None = None) -> 
         raise ConfigError(f"unknown device {request!r}", hint="--device auto, cpu or cuda")
     if request == "cpu":
         return CPU
-    probe = probe_cuda() if probe is None else probe
-    missing = missing_gpu_packages() if probe.count else []
+    probe = probe_cuda(needs=needs) if probe is None else probe
+    missing = missing_gpu_packages() if probe.count and needs == "all" else []
     problem = probe.reason or (f"GPU packages are missing: {', '.join(missing)}" if missing else "")
     if not problem:
         return Device("cuda", probe.name, f"{probe.count} CUDA device(s) found and working")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from genomix.device import CPU, Device
 from genomix.errors import ConfigError
 from genomix.explain.tree_shap import Explained, explain_rows
 from genomix.models.bundle import Bundle, read_bundle
@@ -31,19 +32,21 @@ def as_explanation(explained: Explained) -> Any:
 
 
 def explanation_of(
-    bundle: Path, data: Path, *, model: str | None = None, allow_missing: bool = False, expect_sha256: str | None = None
-) -> Any:
+    bundle: Path, data: Path, *, model: str | None = None, allow_missing: bool = False,
+    expect_sha256: str | None = None, device: Device = CPU,
+) -> Any:  # fmt: skip
     """Return the contributions to all predictions of a table or a feature set as a ``shap.Explanation``.
 
     Parameters
     ----------
     bundle: folder from ``genomix model train``. model: ``boosted`` or ``linear``; default: the bundle's own.
+    device: where the trees' contributions are computed.
 
     Raises
     ------
     ConfigError: data of another kind, a column that is not there, or no row. IntegrityError: a damaged bundle.
     """
-    found = bundle_with_model(read_bundle(bundle, expect_sha256=expect_sha256), model)
+    found = bundle_with_model(read_bundle(bundle, expect_sha256=expect_sha256, device=device), model)
     parts = [
         explain_rows(found.fitted, part.block, np.arange(part.rows.height))
         for part in score(found, data, allow_missing=allow_missing)

@@ -69,6 +69,14 @@ def import_xgboost() -> ModuleType:
     return module
 
 
+def place(booster: Any, device: Device, threads: int | None = None) -> None:
+    """Let a booster compute on ``device`` from now on, whichever it was trained on; ``threads``: None for all.
+
+    Rows stay in host memory: XGBoost takes each matrix to the device that it predicts on.
+    """
+    booster.set_param({"device": device.xgboost, **({} if threads is None else {"nthread": threads})})
+
+
 @dataclass(frozen=True)
 class FittedBoosted:
     """Boosted trees that were fitted or loaded; ``booster`` holds only the trees that are used."""
@@ -119,7 +127,9 @@ class Boosted:
     ) -> FittedBoosted:  # fmt: skip
         """Grow trees on ``train`` until the loss on ``tuning`` has not improved for ``early_stopping_rounds``.
 
-        The same bytes come out for any ``threads``. Without a tuning part, ``options["rounds"]`` trees are grown.
+        The same bytes come out for any ``threads``. Without a tuning part, ``options["rounds"]`` trees are grown. On a
+        GPU too the bins are made from host memory, so that both kinds of device choose among the same thresholds; the
+        fitted model goes on computing on ``device`` until :func:`place` moves it.
 
         Raises
         ------
@@ -133,7 +143,7 @@ class Boosted:
         parameters = _parameters(chosen, train, objective, seed, device, threads)
         booster, loss = _grow(parameters, chosen, train, checked, threads)
         booster.set_param({"nthread": threads})
-        facts = {"rounds": booster.num_boosted_rounds(), "tuning_loss": loss}
+        facts = {"rounds": booster.num_boosted_rounds(), "tuning_loss": loss, "trained_on": device.kind}
         return FittedBoosted(booster, objective, train.X.shape[1], facts)
 
     def from_files(self, files: Mapping[str, bytes]) -> Fitted:

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from genomix.device import CPU, Device
 from genomix.errors import FormatError, InputNotFoundError, IntegrityError
 from genomix.features.matrix import FeatureBlock
+from genomix.models.boosted import place
 from genomix.models.conformal import Conformal, conformal_from
 from genomix.models.model import Fitted, Float32Array, Float64Array, model_named
 from genomix.models.recalibration import Calibrator, calibrator_from
@@ -131,12 +133,17 @@ def write_bundle(
         return sha256_bytes((place / "manifest.json").read_bytes())
 
 
-def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
+def read_bundle(
+    folder: Path, *, expect_sha256: str | None = None, device: Device = CPU, threads: int | None = None
+) -> Bundle:
     """Read a bundle whose every file has the hash that its manifest states.
 
     Parameters
     ----------
     expect_sha256: SHA-256 of ``manifest.json`` as its author published it.
+    device: where trees compute from here on. A bundle loads on either kind, whichever it was trained on (its facts say
+        ``trained_on``); linear models and scores compute on the CPU.
+    threads: of the trees; None for all.
 
     Raises
     ------
@@ -146,6 +153,8 @@ def read_bundle(folder: Path, *, expect_sha256: str | None = None) -> Bundle:
     manifest = _read_manifest(folder, expect_sha256)
     files = _read_verified(folder, manifest["files"])
     fitted = _loaded(manifest, files)
+    if (booster := getattr(fitted, "booster", None)) is not None:
+        place(booster, device, threads)
     columns = COLUMNS.validate(pl.read_parquet(io.BytesIO(files["columns.parquet"])), where="columns.parquet")
     baseline = None
     if "baseline" in manifest:

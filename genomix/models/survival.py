@@ -233,7 +233,8 @@ def fit_boosted_survival(
     base = breslow(train.time, train.event, found.margin(train.X)) if kind == "cox" else Baseline(
         np.empty(0), np.empty(0), last
     )  # fmt: skip
-    facts = {**facts, "rounds": booster.num_boosted_rounds(), "events": int(train.event.sum())}
+    facts = {**facts, "rounds": booster.num_boosted_rounds(), "events": int(train.event.sum()),
+             "trained_on": device.kind}  # fmt: skip
     return FittedBoostedSurvival(booster, kind, train.X.shape[1], base, facts)
 
 

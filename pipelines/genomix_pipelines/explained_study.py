@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.device import CPU
+from genomix.device import CPU, Device
 from genomix.errors import ConfigError, InputNotFoundError
 from genomix.explain.chain import RecordsBehind, Sources, VariantsBehind
 from genomix.explain.tree_shap import Explained, explain_rows
@@ -34,20 +34,21 @@ class ExplainedStudy:
     matrix: the rows, columns and folds. context: as the stage ``explain`` had it.
     """
 
-    def __init__(self, study: Study, out: Path, target: str | None = None) -> None:
-        """Open the folders that ``current.json`` names.
+    def __init__(self, study: Study, out: Path, target: str | None = None, device: Device = CPU) -> None:
+        """Open the folders that ``current.json`` names; trees compute on ``device``.
 
         Raises
         ------
         InputNotFoundError: the study was not run there, or not as far as its models. ConfigError: another target.
         """
         self.context = _context(study, out, target)
+        self._device = device
         self.matrix: FeatureMatrix = read_matrix(self.context.folder("features") / "matrix")
         self._given: FamilyInputs | None = None
 
     def bundle(self, fold: int, model: str = "boosted") -> Bundle:
         """Return a fold's verified bundle."""
-        return read_bundle(self.context.folder("model") / "bundles" / f"fold_{fold}" / model)
+        return read_bundle(self.context.folder("model") / "bundles" / f"fold_{fold}" / model, device=self._device)
 
     def block(self, fold: int, bundle: Bundle) -> FeatureBlock:
         """Return the columns of a fold's model for all rows."""

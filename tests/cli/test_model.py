@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genomix import device
+from genomix.errors import DeviceError
 from genomix.io.meds import write_meds
 from genomix.models.bundle import read_bundle
 from genomix_cli.app import main
@@ -72,6 +74,23 @@ def test_train_evaluate_and_predict_agree(folder: Path, capsys: pytest.CaptureFi
     assert auroc["estimate"] == pytest.approx(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
     assert 0.7 < auroc["low"] < auroc["estimate"] < auroc["high"] < 0.9
     assert auroc["n_units"] == 400
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "explain"])
+def test_a_device_that_is_not_there_is_an_error_before_anything_is_written(
+    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(folder)
+    monkeypatch.setattr(device, "probe_cuda", lambda **_: device.CudaProbe(0, "", "no driver here"))
+    given = (
+        [str(folder / "train.csv"), *TRAIN[:-2]]
+        if command == "train"
+        else [str(folder / "b"), str(folder / "other.csv")]
+    )
+    out = folder / ("m.json" if command == "evaluate" else "x" if command == "train" else "x.parquet")
+    assert main(["model", command, *given, "-o", str(out), "--device", "cuda"]) == DeviceError.exit_code
+    assert "no driver here" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_same_seed_gives_the_same_bundle(folder: Path) -> None:

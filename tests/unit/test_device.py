@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,31 @@ def test_the_probe_wants_a_driver_a_device_and_one_real_operation(
 ) -> None:
     monkeypatch.setattr(device, "_PROBE", _FAKE_DRIVER + cupy + "\n" + device._PROBE)
     assert probe_cuda() == CudaProbe(*expected)
+
+
+@pytest.mark.parametrize(
+    ("device_used", "expected"),
+    [
+        ("cuda:0", (2, "A GPU", "")),
+        ("cpu", (0, "A GPU", "the GPU is there but a first operation failed: AssertionError")),
+    ],
+    ids=["stays on the GPU", "falls back"],
+)
+def test_a_command_of_trees_alone_wants_one_tree_on_the_gpu(
+    device_used: str, expected: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.dumps({"learner": {"generic_param": {"device": device_used}}})
+    xgboost = (
+        "sys.modules['cupy'] = None; sys.modules['numpy'] = types.SimpleNamespace(eye=lambda n: n)\n"
+        f"grown = types.SimpleNamespace(save_config=lambda: {told!r})\n"
+        "sys.modules['xgboost'] = types.SimpleNamespace(train=lambda *a: grown, DMatrix=lambda *a: a)\n"
+    )
+    monkeypatch.setattr(device, "_PROBE", _FAKE_DRIVER + xgboost + device._PROBE)
+    assert probe_cuda(needs="xgboost") == CudaProbe(*expected)
+    monkeypatch.setattr(device, "missing_gpu_packages", lambda: ["cudf"])
+    kind = resolve_device("auto", probe=CudaProbe(*expected), needs="xgboost").kind
+    assert kind == ("cuda" if expected[0] else "cpu")
+    assert resolve_device("auto", probe=CudaProbe(*expected)).kind == "cpu"
 
 
 def test_the_probe_does_not_import_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def explain_fold(context: StageContext, matrix: FeatureMatrix, fold: int) -> Explained:
     """Return the boosted model's contributions for the fold's held-out rows, from its verified bundle."""
-    bundle = read_bundle(context.folder("model") / "bundles" / f"fold_{fold}" / "boosted")
+    bundle = read_bundle(context.folder("model") / "bundles" / f"fold_{fold}" / "boosted", device=context.device)
     block = matrix.for_fold(fold).select(bundle.columns["name"].to_list())
     return explain_rows(bundle.fitted, block, matrix.rows(fold, "held_out"), fold=fold)
 

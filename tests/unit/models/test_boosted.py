@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from genomix.device import CPU
+from genomix.device import CPU, Device
 from genomix.errors import FormatError
-from genomix.models.boosted import MODEL
+from genomix.models.boosted import MODEL, place
 from genomix.models.model import Part
 
 
@@ -83,6 +84,18 @@ def test_openmp_threads_sleep_while_they_wait() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "passive"
+
+
+def test_a_placed_model_computes_where_it_was_told_and_its_bytes_name_no_device() -> None:
+    X, y = simulated(200)
+    fitted = MODEL.fit(Part(X, y), tuning=None, objective="binary", seed=0, device=CPU, options={"rounds": 3})
+    assert fitted.facts["trained_on"] == "cpu"
+    before = fitted.to_files()["model.ubj"]
+    place(fitted.booster, Device("cuda", "a GPU", "a test"), threads=2)
+    asked = json.loads(fitted.booster.save_config())["learner"]["generic_param"]
+    # XGBoost without a GPU goes back to the CPU by itself; what was asked for arrives either way.
+    assert asked["nthread"] == "2"
+    assert fitted.to_files()["model.ubj"] == before
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from genomix_cli.commands.model.predict import BundleArgument, ExpectOption, MissingOption, tell_differences
 from genomix_cli.commands.model.train import DataArgument, print_metrics
-from genomix_cli.options import JsonOption, QuietOption
+from genomix_cli.options import DeviceChoice, DeviceOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,6 +59,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Makes the resamples and the parts.")] = 1,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Resamples of people for intervals.")] = 2000,
+    device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,6 +72,7 @@ def evaluate(
 
     import polars as pl
 
+    from genomix.device import resolve_device
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.models.bundle import read_bundle
     from genomix.models.bundle_subgroups import group_labels_of, measure_subgroups
@@ -78,7 +80,7 @@ def evaluate(
     from genomix.models.scoring import measure, score, write_recalibrated
     from genomix.models.scoring import recalibrate as learn
     from genomix.provenance import output_errors, write_json
-    from genomix_cli.console import print_json, say
+    from genomix_cli.console import print_json, say, say_device
 
     if out is not None and out.suffix != ".json":
         raise ConfigError(f"{out.name} is not named .json", hint=f"{out.stem}.json")
@@ -88,7 +90,9 @@ def evaluate(
         raise OutputError(f"{new_bundle.name} exists already", where=str(new_bundle), hint="choose another folder")
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
-    found = read_bundle(bundle, expect_sha256=expect_sha256)
+    chosen = resolve_device(device.value, needs="xgboost")
+    say_device(chosen, quiet=quiet)
+    found = read_bundle(bundle, expect_sha256=expect_sha256, device=chosen)
     groups = {name: group_labels_of(found, data, name) for name in subgroup or ()}
     scored: list[pl.DataFrame] = []
     counter = DriftCounter(found.reference) if found.reference is not None else None

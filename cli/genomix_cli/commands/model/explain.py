@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genomix_cli.commands.model.predict import ExpectOption, MissingOption, tell_differences
-from genomix_cli.options import JsonOption, QuietOption
+from genomix_cli.options import DeviceChoice, DeviceOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from collections import Counter
 
+    from genomix.device import Device
     from genomix.explain.chain import Sources
     from genomix.models.bundle import Bundle
     from genomix_cli.explain_outputs import Asked, Part
@@ -96,6 +97,7 @@ def explain(
     under: Annotated[float | None, typer.Option("--under", help="Prediction to come under, for --response.")] = None,
     allow_missing: MissingOption = False,
     expect_sha256: ExpectOption = None,
+    device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +109,8 @@ def explain(
     """
     from collections import Counter
 
-    from genomix_cli.console import print_json
+    from genomix.device import resolve_device
+    from genomix_cli.console import print_json, say_device
     from genomix_cli.explain_outputs import Asked, chain_of, print_results, rows_of, write_explained
     from genomix_cli.explain_outputs import as_json as results_as_json
 
@@ -118,12 +121,14 @@ def explain(
         show_secondary_findings, rows_of(response, "--response") if response else (), tuple(modifiable or ()), under,
     )  # fmt: skip
     _check(asked, data, out)
+    chosen = resolve_device(device.value, needs="xgboost")
+    say_device(chosen, quiet=quiet)
     unseen: Counter[str] = Counter()
     lacking: list[str] = []
     if data.suffix == ".toml":
-        parts, sources = _of_study(bundle, data, model, target, genes)
+        parts, sources = _of_study(bundle, data, model, target, genes, chosen)
     else:
-        found = _bundle(bundle, model, expect_sha256)
+        found = _bundle(bundle, model, expect_sha256, chosen)
         parts = _of_data(found, data, allow_missing, lacking, unseen)
         sources = _sources(data, records, roll_up, ranges)
     done = write_explained(parts, asked, sources)
@@ -175,11 +180,11 @@ def _group_options(
     return GroupOptions(depth, characters, icd_chapters, table, intervals)
 
 
-def _bundle(folder: Path, model: str | None, expect_sha256: str | None) -> Bundle:
+def _bundle(folder: Path, model: str | None, expect_sha256: str | None, device: Device) -> Bundle:
     from genomix.explain.explanation import bundle_with_model
     from genomix.models.bundle import read_bundle
 
-    return bundle_with_model(read_bundle(folder, expect_sha256=expect_sha256), model)
+    return bundle_with_model(read_bundle(folder, expect_sha256=expect_sha256, device=device), model)
 
 
 def _of_data(
@@ -221,14 +226,14 @@ def _sources(
 
 
 def _of_study(
-    out: Path, file: Path, model: str | None, target: str | None, genes: Path | None
+    out: Path, file: Path, model: str | None, target: str | None, genes: Path | None, device: Device
 ) -> tuple[Iterator[Part], Callable[[int, int], Sources]]:
     from genomix.features.matrix import FeatureBlock
     from genomix_cli.explain_outputs import Part
     from genomix_pipelines.explained_study import ExplainedStudy
     from genomix_pipelines.study import load_study
 
-    study = ExplainedStudy(load_study(file), out, target)
+    study = ExplainedStudy(load_study(file), out, target, device)
 
     def parts() -> Iterator[Part]:
         for bundle, block, explained in study.parts(model or "boosted"):

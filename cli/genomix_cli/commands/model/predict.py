@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genomix_cli.commands.model.train import DataArgument
-from genomix_cli.options import JsonOption, QuietOption
+from genomix_cli.options import DeviceChoice, DeviceOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,7 @@ def predict(
     ] = False,
     allow_missing: MissingOption = False,
     expect_sha256: ExpectOption = None,
+    device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,17 +58,20 @@ def predict(
 
     import pyarrow.parquet as pq
 
+    from genomix.device import resolve_device
     from genomix.errors import ConfigError, InputNotFoundError
     from genomix.models.bundle import read_bundle
     from genomix.models.scoring import score
     from genomix.provenance import atomic_path, output_errors
-    from genomix_cli.console import print_json, say
+    from genomix_cli.console import print_json, say, say_device
 
     if out.suffix != ".parquet":
         raise ConfigError(f"{out.name} is not named .parquet", hint=f"{out.stem}.parquet")
     if not data.exists():
         raise InputNotFoundError(f"{data.name} does not exist", where=str(data))
-    found = read_bundle(bundle, expect_sha256=expect_sha256)
+    chosen = resolve_device(device.value, needs="xgboost")
+    say_device(chosen, quiet=quiet)
+    found = read_bundle(bundle, expect_sha256=expect_sha256, device=chosen)
     if conformal and found.conformal is None:
         raise ConfigError(
             "the bundle holds no bounds for --conformal", where=str(bundle),

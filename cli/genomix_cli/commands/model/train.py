@@ -130,7 +130,7 @@ def train(
     from genomix.models.given_table import KIND
     from genomix.models.training import monotone_signs
     from genomix.models.training import train as train_models
-    from genomix_cli.console import print_json, say
+    from genomix_cli.console import print_json, say, say_device
 
     if out.exists():
         raise OutputError(f"{out.name} exists already", where=str(out), hint="choose another folder, or remove it")
@@ -140,7 +140,8 @@ def train(
         raise ConfigError("--held-out and --tuning leave less than a tenth of the people for training")
     if tune_file is not None and tune_trials is None and tune_minutes is None:
         raise ConfigError("--tune-file without --tune or --tune-minutes: nothing is searched")
-    chosen = resolve_device(device.value)
+    chosen = resolve_device(device.value, needs="xgboost")
+    say_device(chosen, quiet=quiet)
     timed = {"--time": time, "--event": event, "--horizon": horizon}
     if objective is ObjectiveChoice.survival:
         from genomix_cli.train_survival import train_survival_table
