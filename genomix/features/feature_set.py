@@ -3,8 +3,9 @@
 * ``index.parquet``: row, subject_id, prediction_time, label and whatever else the labels said (split, weight, ...);
 * ``dense.parquet``: the columns whose ``storage`` is ``dense``;
 * ``sparse.npz``: the others, as :func:`scipy.sparse.load_npz` reads it. An entry that is not there is the column's
-  ``absent`` value, 0 for counts and missing for the rest. (XGBoost takes what is not there for missing, which splits
-  as well; scikit-learn takes it for 0, which is wrong for values and times. :meth:`FeatureSet.block` fills it in.)
+  ``absent`` value: 0 for counts and presence, missing for values and times (null). A 0 that was recorded is held.
+  XGBoost takes what is not there for missing, which is wrong for counts; scikit-learn takes it for 0, which is wrong
+  for values and times. :meth:`FeatureSet.block` and :meth:`FeatureSet.rows` fill it in;
 * ``columns.parquet``: one row per column, in order: the dictionary (schema COLUMNS) with storage and absent;
 * ``certificate.parquet`` where leakage was checked, ``learned.json``: what was learned, from which rows, and counts;
 * ``manifest.json``: how it was made, and the SHA-256 of every file.
@@ -26,6 +27,7 @@ import polars as pl
 
 from genomix.errors import FormatError, InputNotFoundError
 from genomix.features.matrix import FeatureBlock, Float32Array, RowArray
+from genomix.features.set_rows import SetRows, SparseFile
 from genomix.provenance import read_json
 from genomix.schemas.features import COLUMNS, SET_COLUMNS, SET_INDEX
 
@@ -48,17 +50,9 @@ class FeatureSet:
 
     def sparse(self) -> Any:
         """Return the sparse columns as ``scipy.sparse.csr_array`` (rows × sparse columns), absent entries not held."""
-        import scipy.sparse
-
-        path = self.folder / "sparse.npz"
-        try:
-            matrix = scipy.sparse.csr_array(scipy.sparse.load_npz(path))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise FormatError("sparse.npz is damaged", where=str(path), hint="make the feature set again") from error
-        wanted = (self.index.height, self.columns.filter(pl.col("storage") == "sparse").height)
-        if matrix.shape != wanted:
-            raise FormatError(f"sparse.npz is {matrix.shape}, not {wanted}", where=str(path))
-        return matrix
+        n_rows = self.index.height
+        shape = (n_rows, self.columns.filter(pl.col("storage") == "sparse").height)
+        return SparseFile(self.folder / "sparse.npz", shape).rows(0, n_rows)
 
     def block(self, names: Sequence[str] | None = None, rows: RowArray | None = None) -> FeatureBlock:
         """Return columns (all by default, in their order) as dense float32 with absent entries filled in.
@@ -67,36 +61,12 @@ class FeatureSet:
         ------
         FormatError: an unknown column, or a damaged file.
         """
-        position = {name: i for i, name in enumerate(self.columns["name"].to_list())}
-        unknown = [n for n in names or () if n not in position]
-        if unknown:
-            raise FormatError(f"no column {unknown[0]!r}", where=str(self.folder / "columns.parquet"))
-        chosen = self.columns if names is None else self.columns[[position[n] for n in names]]
-        n_rows = self.index.height if rows is None else len(rows)
-        values = np.full((n_rows, chosen.height), np.nan, dtype=np.float32)
-        dense = chosen["storage"].to_numpy() == "dense"
-        if dense.any():
-            own = chosen["name"].to_numpy()[dense].tolist()
-            table = pl.read_parquet(self.folder / "dense.parquet", columns=own).select(own)
-            values[:, dense] = (table if rows is None else table[rows]).to_numpy()
-        if not dense.all():
-            self._fill_sparse(values, chosen, np.flatnonzero(~dense), rows)
-        return FeatureBlock(values, COLUMNS.validate(chosen.select(COLUMNS.names)))
+        part = self.rows(names, rows)
+        return FeatureBlock(part.whole(), COLUMNS.validate(part.columns.select(COLUMNS.names)))
 
-    def _fill_sparse(
-        self, values: Float32Array, chosen: pl.DataFrame, at: npt.NDArray[np.int64], rows: RowArray | None
-    ) -> None:
-        held = self.columns.filter(pl.col("storage") == "sparse")["name"].to_list()
-        place = {name: i for i, name in enumerate(held)}
-        names = chosen["name"].to_list()
-        matrix = self.sparse()
-        part = (matrix if rows is None else matrix[rows]).tocsc()
-        absent = chosen["absent"].fill_null(float("nan")).to_numpy()
-        for i in at.tolist():
-            column = place[names[i]]
-            begin, end = part.indptr[column], part.indptr[column + 1]
-            values[:, i] = absent[i]
-            values[part.indices[begin:end], i] = part.data[begin:end]
+    def rows(self, names: Sequence[str] | None = None, rows: RowArray | None = None) -> SetRows:
+        """Return the same as :meth:`block`, to be read some rows or columns at a time."""
+        return SetRows(self.folder, self.index.height, self.columns, names=names, rows=rows)
 
 
 def open_feature_set(folder: Path) -> FeatureSet:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -140,8 +140,12 @@ class Boosted:
         if tuning is None and chosen["rounds"] is None:
             raise ConfigError("model 'boosted' has no tuning part to stop on", hint='options={"rounds": 200}')
         checked = None if tuning is None else check_part(tuning, objective, "tuning part")
-        parameters = _parameters(chosen, train, objective, seed, device, threads)
-        booster, loss = _grow(parameters, chosen, train, checked, threads)
+        parameters = parameters_of(chosen, train, train.X.shape[1], objective, seed, device, threads)
+        data = _quantile_matrix(import_xgboost(), train, parameters["max_bin"], threads, None)
+        held = None
+        if checked is not None:
+            held = _quantile_matrix(import_xgboost(), checked, parameters["max_bin"], threads, data)
+        booster, loss = grow(parameters, chosen, data, held)
         booster.set_param({"nthread": threads})
         facts = {"rounds": booster.num_boosted_rounds(), "tuning_loss": loss, "trained_on": device.kind}
         return FittedBoosted(booster, objective, train.X.shape[1], facts)
@@ -157,19 +161,28 @@ class Boosted:
         return FittedBoosted(booster, about["objective"], int(about["n_features"]), about["facts"])
 
 
-def _parameters(
-    chosen: Mapping[str, Any], train: Part, objective: Objective, seed: int, device: Device, threads: int
-) -> dict[str, Any]:
+class Labelled(Protocol):
+    """What :func:`parameters_of` reads of a part: ``y`` and ``weights``, (rows,)."""
+
+    @property
+    def y(self) -> Float64Array: ...
+    @property
+    def weights(self) -> Float64Array | None: ...
+
+
+def parameters_of(
+    chosen: Mapping[str, Any], train: Labelled, n_columns: int, objective: Objective, seed: int, device: Device,
+    threads: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what XGBoost is told; ``chosen``: every option of DEFAULTS."""
     loss, metric = _OBJECTIVES[objective]
     base = weighted_mean(train.y, train.weights)
     if objective == "binary":
         base = min(max(base, _LARGEST_ODDS_SHARE), 1 - _LARGEST_ODDS_SHARE)
     grown = {k: chosen[k] for k in DEFAULTS if k not in _OWN}
     if (signs := chosen["monotone"]) is not None:
-        if len(signs) != train.X.shape[1] or not set(signs) <= {-1, 0, 1}:
-            raise ConfigError(
-                f"monotone needs 1, -1 or 0 for each of {train.X.shape[1]} columns, not {len(signs)} values"
-            )
+        if len(signs) != n_columns or not set(signs) <= {-1, 0, 1}:
+            raise ConfigError(f"monotone needs 1, -1 or 0 for each of {n_columns} columns, not {len(signs)} values")
         grown["monotone_constraints"] = tuple(int(s) for s in signs) or (0,)
     return {
         **grown, "objective": loss, "eval_metric": metric, "base_score": base, "tree_method": "hist", "seed": seed,
@@ -177,16 +190,11 @@ def _parameters(
     }  # fmt: skip
 
 
-def _grow(
-    parameters: Mapping[str, Any], chosen: Mapping[str, Any], train: Part, tuning: Part | None, threads: int
-) -> tuple[Any, float | None]:
-    """Return the booster cut to its best round, and its loss on the tuning part."""
+def grow(parameters: Mapping[str, Any], chosen: Mapping[str, Any], data: Any, held: Any) -> tuple[Any, float | None]:
+    """Return the booster of binned matrices, cut to its best round, and its loss on ``held``; None fixes the rounds."""
     xgboost = import_xgboost()
-    bins = parameters["max_bin"]
-    data = _quantile_matrix(xgboost, train, bins, threads, None)
-    if tuning is None:
+    if held is None:
         return xgboost.train(dict(parameters), data, num_boost_round=int(chosen["rounds"])), None
-    held = _quantile_matrix(xgboost, tuning, bins, threads, data)
     booster = xgboost.train(
         dict(parameters), data, num_boost_round=int(chosen["max_rounds"]), evals=[(held, "tuning")],
         early_stopping_rounds=int(chosen["early_stopping_rounds"]), verbose_eval=False,

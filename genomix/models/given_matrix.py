@@ -10,15 +10,17 @@ import polars as pl
 from genomix.errors import ConfigError, LabelError
 from genomix.features.assemble import assemble, load_families
 from genomix.features.feature_set import FeatureSet
-from genomix.features.matrix import FeatureMatrix, FoldFeatures, empty_block
+from genomix.features.matrix import FeatureBlock, FeatureMatrix, FoldFeatures, empty_block
+from genomix.features.set_rows import SetRows
 from genomix.io.label_tables import ROLES
 from genomix.models.given_table import TableRoles, inputs_of, read_rows
 from genomix.models.model import Objective
 from genomix.models.training import roles_by_subject
+from genomix.schemas.features import COLUMNS
 
 KIND_OF_SET = "feature set"
 MAX_VALUES = 1_500_000_000
-"""Values of a dense matrix (6 GB as float32); more is refused with what to change."""
+"""Values of a dense matrix (6 GB as float32); a feature set of more is read in blocks."""
 
 
 def table_matrix(
@@ -56,17 +58,36 @@ def set_matrix(found: FeatureSet, objective: Objective, *, held_out: float, tuni
     ------
     LabelError: no row has a label. ConfigError: too many values for memory.
     """
-    known = found.index.filter(pl.col("label").is_not_null())
-    if known.height * found.columns.height > MAX_VALUES:
+    if values_of(found) > MAX_VALUES:
         raise ConfigError(
-            f"{known.height:,} rows × {found.columns.height:,} columns are too many for a dense matrix",
-            where=str(found.folder), hint="genomix ehr features with --min-subjects, --include or --roll-up",
+            f"{values_of(found):,} values are too many for a dense matrix", where=str(found.folder),
+            hint="set_rows, and train in blocks",
         )  # fmt: skip
+    every, matrix = set_rows(found, objective, held_out=held_out, tuning=tuning, seed=seed)
+    block = FeatureBlock(every.whole(), COLUMNS.validate(every.columns.select(COLUMNS.names)))
+    return FeatureMatrix(matrix.index, block, matrix.folds)
+
+
+def values_of(found: FeatureSet) -> int:
+    """Return how many values a dense matrix of the labelled rows has."""
+    return (found.index.height - found.index["label"].null_count()) * found.columns.height
+
+
+def set_rows(
+    found: FeatureSet, objective: Objective, *, held_out: float, tuning: float, seed: int
+) -> tuple[SetRows, FeatureMatrix]:
+    """Return a feature set's labelled rows for reading in blocks, and a matrix of their roles without columns.
+
+    Raises
+    ------
+    LabelError: no row has a label.
+    """
+    known = found.index.filter(pl.col("label").is_not_null())
     columns = ["subject_id", "prediction_time", "label", *(c for c in ("split",) if c in known.columns)]
     rows = known.select("row", *columns)
-    block = found.block(rows=rows["row"].to_numpy())
     index = _index(_labelled(rows), objective, held_out=held_out, tuning=tuning, seed=seed)
-    return FeatureMatrix(index, block, (FoldFeatures(empty_block(index.height)),))
+    nothing = empty_block(index.height)
+    return found.rows(rows=rows["row"].to_numpy()), FeatureMatrix(index, nothing, (FoldFeatures(nothing),))
 
 
 def _labelled(rows: pl.DataFrame) -> pl.DataFrame:

@@ -128,11 +128,12 @@ def check_part(part: Part, objective: Objective, what: str) -> Part:
         raise FormatError(f"{what}: column number {column} holds an infinite value", hint="use NaN for missing")
     if weights is not None and not (np.isfinite(weights) & (weights > 0)).all():
         raise FormatError(f"{what}: weights must be positive")
-    _check_labels(y, objective, what)
+    check_labels(y, objective, what)
     return Part(X, y, weights)
 
 
-def _check_labels(y: Float64Array, objective: Objective, what: str) -> None:
+def check_labels(y: Float64Array, objective: Objective, what: str) -> None:
+    """Raise a LabelError for labels that cannot be learned from."""
     if not y.size:
         raise LabelError(f"{what}: no rows")
     if not np.isfinite(y).all():

@@ -15,7 +15,7 @@ from genomix.features.split import assign_parts, assign_roles, strata_of_labels
 from genomix.models.conformal import Conformal, calibrate, coverage
 from genomix.models.drift import reference_bins
 from genomix.models.evaluate import evaluate_predictions
-from genomix.models.model import Fitted, Objective, Part, model_named
+from genomix.models.model import Fitted, Float64Array, Objective, Part, model_named
 from genomix.schemas.features import PREDICTIONS
 
 MODELS = ("boosted", "linear", "points")
@@ -73,10 +73,7 @@ def train(
     for role in ("train", "tuning", "held_out"):
         rows = matrix.rows(0, role)
         labels = matrix.labels[rows]
-        if objective == "binary" and min((labels == 1).sum(), (labels == 0).sum()) < FEWEST_PER_CLASS:
-            raise LabelError(f"the {role.replace('_', ' ')} part has fewer than {FEWEST_PER_CLASS} rows of a class")
-        if not len(rows):
-            raise LabelError(f"the {role.replace('_', ' ')} part has no rows")
+        check_role(labels, objective, role)
         parts[role] = Part(block.values[rows], labels)
     fitted = {
         name: model_named(name).fit(
@@ -90,25 +87,50 @@ def train(
         )
         for name in MODELS
     }
+    predicted = {name: model.predict(parts["held_out"].X) for name, model in fitted.items()}
+    names = block.columns["name"].to_list()
+    reference = reference_bins(parts["train"].X, names, predicted["boosted"])
+    tuned = fitted["boosted"].predict(parts["tuning"].X)
+    return concluded(
+        matrix, fitted, predicted, tuned, reference, target=target, objective=objective, seed=seed,
+        n_resamples=n_resamples,
+    )  # fmt: skip
+
+
+def check_role(labels: Float64Array, objective: Objective, role: str) -> None:
+    """Raise a LabelError for a part without rows, or with too few of a class."""
+    words = role.replace("_", " ")
+    if objective == "binary" and min((labels == 1).sum(), (labels == 0).sum()) < FEWEST_PER_CLASS:
+        raise LabelError(f"the {words} part has fewer than {FEWEST_PER_CLASS} rows of a class")
+    if not len(labels):
+        raise LabelError(f"the {words} part has no rows")
+
+
+def concluded(
+    matrix: FeatureMatrix, fitted: Mapping[str, Fitted], predicted: Mapping[str, Float64Array], tuned: Float64Array,
+    reference: Mapping[str, Any], *, target: str, objective: Objective, seed: int, n_resamples: int,
+) -> Trained:  # fmt: skip
+    """Return the measures and bounds of models whose predictions are made.
+
+    Parameters
+    ----------
+    matrix: rows, labels and kin groups; its values are not read. predicted: by model, of the held-out rows.
+    tuned: the boosted model's, of the tuning rows.
+    """
     rows = matrix.rows(0, "held_out")
+    mean = float(matrix.labels[matrix.rows(0, "train")].mean())
     predictions = pl.concat(
-        predictions_of(name, model.predict(parts["held_out"].X), rows, parts["held_out"].y, matrix.kin_groups[rows])
-        for name, model in fitted.items()
+        predictions_of(name, p, rows, matrix.labels[rows], matrix.kin_groups[rows]) for name, p in predicted.items()
     )
     metrics = evaluate_predictions(
         predictions, target=target, objective=objective, seed=seed, n_resamples=n_resamples,
-        training_mean={0: float(parts["train"].y.mean())}, people=matrix.index["subject_id"].to_numpy(),
+        training_mean={0: mean}, people=matrix.index["subject_id"].to_numpy(),
     )  # fmt: skip
-    names = block.columns["name"].to_list()
-    reference = reference_bins(parts["train"].X, names, fitted["boosted"].predict(parts["held_out"].X))
-    tuned, held = matrix.rows(0, "tuning"), matrix.rows(0, "held_out")
+    of_tuning = matrix.rows(0, "tuning")
     bounds = calibrate(
-        fitted["boosted"].predict(parts["tuning"].X), parts["tuning"].y, matrix.kin_groups[tuned],
-        objective=objective, seed=seed,
+        tuned, matrix.labels[of_tuning], matrix.kin_groups[of_tuning], objective=objective, seed=seed
     )  # fmt: skip
-    covered = coverage(
-        bounds, fitted["boosted"].predict(parts["held_out"].X), parts["held_out"].y, matrix.kin_groups[held], seed=seed
-    )
+    covered = coverage(bounds, predicted["boosted"], matrix.labels[rows], matrix.kin_groups[rows], seed=seed)
     return Trained(fitted, metrics, reference, bounds, covered)
 
 

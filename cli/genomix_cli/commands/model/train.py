@@ -114,6 +114,10 @@ def train(
     survival_model: Annotated[
         SurvivalModel, typer.Option("--survival-model", help="survival: the model of the bundle.")
     ] = SurvivalModel.boosted_cox,
+    memory: Annotated[
+        float,
+        typer.Option("--memory", min=0.001, help="GB of a dense matrix; a feature set of more is read in blocks."),
+    ] = 6.0,
     device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -131,6 +135,7 @@ def train(
     from genomix.models.training import monotone_signs
     from genomix.models.training import train as train_models
     from genomix_cli.console import print_json, say, say_device
+    from genomix_cli.train_blocks import in_blocks, train_blocks
 
     if out.exists():
         raise OutputError(f"{out.name} exists already", where=str(out), hint="choose another folder, or remove it")
@@ -166,6 +171,17 @@ def train(
                  "--missing": missing}  # fmt: skip
         if wrong := [name for name, value in given.items() if value]:
             raise ConfigError(f"{wrong[0]} is for tables; a feature set has its labels, people and columns")
+        if in_blocks(data, memory):
+            if tune_trials is not None or tune_minutes is not None:
+                raise ConfigError(
+                    "--tune needs the feature set dense, which is more than --memory allows",
+                    hint="a larger --memory, or tune on a feature set of fewer columns or rows",
+                )
+            train_blocks(
+                data, out, asked, memory_gb=memory, held_out=held_out, tuning=tuning, seed=seed, resamples=resamples,
+                device=chosen, signs=_signs(monotone or []), quiet=quiet, as_json=as_json,
+            )  # fmt: skip
+            return
         matrix, about = _of_set(data, asked, held_out, tuning, seed)
     else:
         if target is None:
@@ -262,10 +278,10 @@ def _of_set(
 ) -> tuple[FeatureMatrix, dict[str, Any]]:
     from genomix.features.feature_set import open_feature_set
     from genomix.models.given_matrix import KIND_OF_SET, set_matrix
+    from genomix_cli.train_blocks import objective_of
 
     found = open_feature_set(data)
-    if objective is None:
-        objective = "binary" if found.index["label"].drop_nulls().is_in([0.0, 1.0]).all() else "regression"
+    objective = objective or objective_of(found)
     matrix = set_matrix(found, objective, held_out=held_out, tuning=tuning, seed=seed)
     return matrix, {"kind": KIND_OF_SET, "target": "label", "objective": objective}
 
