@@ -169,6 +169,11 @@ def test_a_feature_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["model", "predict", str(tmp_path / "b"), str(tmp_path / "f"), "-o", str(tmp_path / "p.parquet")]) == 0
     found = pl.read_parquet(tmp_path / "p.parquet")
     assert found.select("subject", "prediction_time").rows() == index.select("subject_id", "prediction_time").rows()
+    train_set = ["model", "train", str(tmp_path / "f"), "--resamples", "100", "--device", "cpu"]
+    assert main([*train_set, "-o", str(tmp_path / "blocks"), "--memory", "0.000004"]) == 0
+    assert "read in blocks" in capsys.readouterr().err
+    for name in ("model.ubj", "preprocessing.json", "reference.json", "conformal.json", "ranges.json"):
+        assert (tmp_path / "blocks" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     # Another set lacks a column: a code that nobody there has.
     assert main([*features, "--exclude", "^DX", "-o", str(tmp_path / "g")]) == 0
     predict = ["model", "predict", str(tmp_path / "b"), str(tmp_path / "g"), "-o", str(tmp_path / "q.parquet")]

@@ -116,7 +116,7 @@ def train(
     ] = SurvivalModel.boosted_cox,
     memory: Annotated[
         float,
-        typer.Option("--memory", min=0.001, help="GB of a dense matrix; a feature set of more is read in blocks."),
+        typer.Option("--memory", min=0, help="GB of a dense matrix; a feature set of more is read in blocks."),
     ] = 6.0,
     device: DeviceOption = DeviceChoice.auto,
     quiet: QuietOption = False,
