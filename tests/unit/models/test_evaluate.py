@@ -111,8 +111,8 @@ def test_a_subgroup_is_the_evaluation_of_its_rows() -> None:
     [
         (10, 5, "not estimable: fewer than 11 people"),
         (30, 0, "not estimable: no events"),
-        (30, 9, "not estimable: fewer than 10 events"),
-        (30, 21, "not estimable: fewer than 10 non-events"),
+        (30, 10, "not estimable: fewer than 11 events"),
+        (30, 20, "not estimable: fewer than 11 non-events"),
         (30, 30, "not estimable: no non-events"),
         (30, 10, ""),
     ],
