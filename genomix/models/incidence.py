@@ -223,8 +223,8 @@ def risk_group_curves(
     """Return SURVIVAL_GROUPS: the observed incidence in thirds of ``risk`` (rows,), halves where events are few.
 
     From a step of a curve, its size and the number at risk, one can count the events behind it. So the curve is given
-    only at points of an even grid between which each of events, competing events and censored rows is 0 or at least
-    ``small_cell``, and beyond which as many are left. A group without any such point is not given.
+    only at points of an even grid between which the events, and the rows that left otherwise, are 0 or at least
+    ``small_cell``, and beyond which as many are left. A group without any such point has its start alone.
     """
     n_groups = 3 if (cause == 1).sum() >= 6 * small_cell else 2
     cuts = np.unique(np.quantile(risk, np.arange(1, n_groups) / n_groups))
@@ -254,17 +254,21 @@ def _point(
 
 def _safe_points(time: Float64Array, cause: Float64Array, until: float, small_cell: int) -> Float64Array:
     """Return the times of the grid at which a group's curve may be read (see :func:`risk_group_curves`)."""
-    kept: list[float] = []
-    before = np.zeros(3, dtype=np.int64)
+    kept: list[tuple[float, int, int]] = [(0.0, 0, 0)]
     for t in (until * np.arange(1, _GRID + 1) / _GRID).tolist():
-        gone = np.array([int(((time <= t) & (cause == k)).sum()) for k in (0, 1, 2)])
-        left = time.size - int(gone.sum())
-        since = [*(gone - before).tolist(), left]
-        if any(0 < n < small_cell for n in since):
-            continue
-        kept.append(t)
-        before = gone
-    return np.array(kept)
+        gone = time <= t
+        events = int((gone & (cause == 1)).sum())
+        others = int(gone.sum()) - events
+        if t == until:  # the end is worth more than the points before it
+            while len(kept) > 1 and not _safe(kept[-1], events, others, time.size, small_cell):
+                kept.pop()
+        if _safe(kept[-1], events, others, time.size, small_cell):
+            kept.append((t, events, others))
+    return np.array([point[0] for point in kept[1:]])
+
+
+def _safe(before: tuple[float, int, int], events: int, others: int, n: int, small_cell: int) -> bool:
+    return not any(0 < x < small_cell for x in (events - before[1], others - before[2], n - events - others))
 
 
 def observed_incidence(time: Float64Array, cause: Float64Array, horizons: Float64Array) -> Float64Array:

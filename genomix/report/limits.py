@@ -6,7 +6,7 @@ import polars as pl
 
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import metric_name
-from genomix.report.numbers import count, people
+from genomix.report.numbers import count, people, plain
 from genomix.report.select import (
     counts,
     is_binary,
@@ -75,8 +75,8 @@ def _follow_up(inputs: ReportInputs) -> list[str]:
         "Follow-up that ended without an event is taken as independent of risk: where the sickest are lost to "
         "follow-up, every figure here is wrong, and the data cannot show it."
     )
-    last = f"{inputs.survival.horizons[-1]:g} {inputs.survival.unit}"
-    return [said, f"Nothing is known of risk after {last}."]
+    last = f"{plain(inputs.survival.horizons[-1], digits=6)} {inputs.survival.unit}"
+    return [said, f"Nothing is said of risk after {last}."]
 
 
 def _size(inputs: ReportInputs) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from genomix.privacy import suppress_counts
+from genomix.privacy import is_small, suppress_counts
 from genomix.report.blocks import Block, Cell, Column, Figure, KeyNumber, Note, Paragraph, Table
 from genomix.report.inputs import ReportInputs, SurvivalResults
 from genomix.report.metric_names import metric_name
@@ -89,7 +89,9 @@ def follow_up_blocks(inputs: ReportInputs, survival: SurvivalResults) -> list[Bl
     heads += [Column("Follow-up ended without", True), Column("Median follow-up", True)]
     parts = {name: survival.follow_up[name] for name in ("all", "held out") if name in survival.follow_up}
     shown = {name: _shown(of) for name, of in parts.items()}
-    if any(t.startswith("<") or t == "withheld" for texts in shown.values() for t in texts.values()):
+    rest = [of[n] - survival.follow_up["held out"][n] for of in parts.values() for n in shown["held out"]]
+    hidden = [t for texts in shown.values() for t in texts.values() if t.startswith("<") or t == "withheld"]
+    if hidden or any(is_small(n) for n in rest):
         # what is hidden of one part must not follow from the other's: the held-out rows are among all
         parts.pop("all", None)
     rows = []
@@ -147,9 +149,11 @@ def key_numbers(inputs: ReportInputs, survival: SurvivalResults) -> tuple[KeyNum
 def performance_blocks(inputs: ReportInputs, survival: SurvivalResults) -> tuple[Block, ...]:
     """Return the measures over all follow-up, those at each horizon, and the curves of risk groups."""
     n = counts(inputs, _target(inputs))
+    unit = unit_word(inputs)
+    drawn = unit if n.units == n.rows else f"{people(n.units)} people, each with all their {unit}"
     who = (
-        f"All figures are for {people(n.rows)} {unit_word(inputs)} that the model did not learn from; intervals cover "
-        f"95 % and come from resampling {people(n.units)} people, each with all their {unit_word(inputs)}."
+        f"All figures are for {people(n.rows)} {unit} that the model did not learn from; intervals cover 95 % and come "
+        f"from resampling {drawn}."
     )
     blocks: list[Block] = [Paragraph(who), _table(inputs, survival)]
     if survival.competing:
@@ -211,8 +215,8 @@ def _curves(inputs: ReportInputs, survival: SurvivalResults) -> list[Block]:
     n = f"n = {people(survival.follow_up['held out']['rows'])} held-out {unit_word(inputs)}; {method}"
     svg = draw_risk_groups(frame.filter(pl.col("group").is_in(shown)), names, survival.unit, mark(inputs))
     words = (
-        "Points are shown only where 11 or more events, competing events or ends of follow-up, or none, lie between "
-        "them, and where 11 or more are left: the size of a step would give a smaller count away. Lines join points."
+        "Points are shown only where 11 or more events, or none, lie between them, where 11 or more left otherwise, or "
+        "none, and where 11 or more are left: the size of a step would give a smaller count away. Lines join points."
     )
     return [Figure(svg, caption, alt, n, table), Note("Small numbers", words)]
 
