@@ -33,7 +33,7 @@ from genomix.schemas.features import PREDICTIONS
 from genomix.schemas.results import METRICS
 
 MIN_EVENTS = SMALL_CELL
-"""With fewer events or non-events no measure is given: with fewer than a small cell, one would say that there are ten."""
+"""With fewer events or non-events no measure is given; a smaller bound would tell how many a hidden count is."""
 _USABLE_SHARE = 0.5
 _OVERALL_ONLY = ("ici",)
 

@@ -148,7 +148,7 @@ def incidence_calibration(
     predicted: Mapping[str, Float64Array], time: Float64Array, cause: Float64Array, *, horizons: Float64Array,
     most_groups: int = 10,
 ) -> pl.DataFrame:  # fmt: skip
-    """Return SURVIVAL_CALIBRATION: predicted incidence (rows, points) beside Aalen-Johansen's, in groups of similar risk.
+    """Return SURVIVAL_CALIBRATION: predicted incidence (rows, points) and Aalen-Johansen's, in groups of like risk.
 
     Groups hold about 50 rows or more; without 100 rows there are none. Neighbours are joined until the event by the
     horizon, and being without it, are both no small cell of the group.

@@ -41,7 +41,10 @@ METRIC_NAMES: dict[str, MetricName] = {
     "rmse": MetricName("RMSE", "lower", None, "typical error, in the outcome's unit; large errors count more"),
     "mae": MetricName("MAE", "lower", None, "mean absolute error, in the outcome's unit"),
     "harrell_c": MetricName(
-        "C-index (Harrell)", "higher", 0.5, "of two people of whom it is known who came first, how often the model says so"
+        "C-index (Harrell)",
+        "higher",
+        0.5,
+        "of two people of whom it is known who came first, how often the model says so",
     ),
     "uno_c": MetricName("C-index (Uno)", "higher", 0.5, "the same, weighted so that it does not depend on censoring"),
     "integrated_brier": MetricName(

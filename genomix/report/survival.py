@@ -109,10 +109,12 @@ def ranking_finding(inputs: ReportInputs) -> str:
     if not value.known or value.value is None:
         found = estimate(inputs, "harrell_c", target=_target(inputs), model="boosted")
         return f"How well the model ranks people is {not_estimable(found[1] if found else '')}."
-    ends = f" ({100 * value.low:.0f}–{100 * value.high:.0f})" if value.low is not None and value.high is not None else ""
+    ends = (
+        f" ({100 * value.low:.0f}–{100 * value.high:.0f})" if value.low is not None and value.high is not None else ""
+    )
     return (
-        f"Of 100 pairs of whom it is known who had the event first, the model ranks about {100 * value.value:.0f}{ends} "
-        "in the right order; chance would rank 50."
+        f"Of 100 pairs of whom it is known who had the event first, the model ranks about {100 * value.value:.0f}"
+        f"{ends} in the right order; chance would rank 50."
     )
 
 
@@ -141,7 +143,9 @@ def key_numbers(inputs: ReportInputs, survival: SurvivalResults) -> tuple[KeyNum
     by = span(survival, last)
     return (
         number("Ranking (Harrell's C)", "harrell_c", "0.5 is chance, 1 is perfect ranking."),
-        number(f"Expected / observed by {by}", f"expected_observed_at_{last:g}", "1 is agreement; above 1 is too high."),
+        number(
+            f"Expected / observed by {by}", f"expected_observed_at_{last:g}", "1 is agreement; above 1 is too high."
+        ),
         number(f"Gain in Brier score by {by}", f"brier_skill_at_{last:g}", "0 is the same risk for everybody."),
     )
 
@@ -157,7 +161,9 @@ def performance_blocks(inputs: ReportInputs, survival: SurvivalResults) -> tuple
     )
     blocks: list[Block] = [Paragraph(who), _table(inputs, survival)]
     if survival.competing:
-        words = "Who had another event first is kept as not having this one. Uno's C-index is not defined here for that."
+        words = (
+            "Who had another event first is kept as not having this one. Uno's C-index is not defined here for that."
+        )
         blocks.append(Note("Other events", words))
     return (*blocks, *_curves(inputs, survival))
 
@@ -197,8 +203,9 @@ def _curves(inputs: ReportInputs, survival: SurvivalResults) -> list[Block]:
     ends = {g: frame.filter(pl.col("group") == g).sort("time").row(-1, named=True) for g in shown}
     low, high = ends[shown[0]], ends[shown[-1]]
     caption = (
-        f"Observed risk reaches {percent(high['incidence'])} by {span(survival, high['time'])} in the {names[shown[-1]]} "
-        f"of predicted risk and {percent(low['incidence'])} by {span(survival, low['time'])} in the {names[shown[0]]}."
+        f"Observed risk reaches {percent(high['incidence'])} by {span(survival, high['time'])} in the "
+        f"{names[shown[-1]]} of predicted risk and {percent(low['incidence'])} by {span(survival, low['time'])} in the "
+        f"{names[shown[0]]}."
     )
     method = "Aalen–Johansen" if survival.competing else "1 − Kaplan–Meier"
     alt = f"Observed risk against follow-up in {survival.unit}, {len(shown)} lines with 95 % bands. {caption}"
@@ -239,7 +246,9 @@ def calibration_content(inputs: ReportInputs, survival: SurvivalResults) -> tupl
     caption = f"In {inside} of {boosted.height} groups the interval of the observed risk covers the predicted risk."
     horizons = [h for h in survival.horizons if frame.filter(pl.col("horizon") == h).height]
     method = "Aalen–Johansen" if survival.competing else "1 − Kaplan–Meier"
-    alt = f"Observed against predicted risk by {join_words([span(survival, h) for h in horizons])}; the dotted diagonal "
+    alt = (
+        f"Observed against predicted risk by {join_words([span(survival, h) for h in horizons])}; the dotted diagonal "
+    )
     alt += f"is agreement. {caption}"
     rows = [
         (Cell(MODELS[r["model"]]), Cell(span(survival, r["horizon"])), Cell(percent(r["expected"])),

@@ -69,9 +69,7 @@ def _apart(ends: list[tuple[float, float, str, str]], least: float) -> list[tupl
 
 
 @themed
-def draw_calibration_panels(
-    frame: pl.DataFrame, horizons: Sequence[float], titles: Sequence[str], label: str
-) -> bytes:
+def draw_calibration_panels(frame: pl.DataFrame, horizons: Sequence[float], titles: Sequence[str], label: str) -> bytes:
     """Draw observed against predicted risk, two panels a row, all on one scale."""
     across = 1 if len(horizons) == 1 else 2
     down = -(-len(horizons) // across)

@@ -155,12 +155,14 @@ def table_rules(study: Study) -> Iterator[tuple[object, str]]:
         f"{outcome.column!r} is the outcome and may not be a feature: take it out of [table]",
     )
     times = outcome.time_column
-    yield times in (*table.feature_columns, table.id_column, table.row_column), (
-        f"[outcome] time_column {times!r} is known only after the prediction: take it out of [table]"
+    yield (
+        times in (*table.feature_columns, table.id_column, table.row_column),
+        (f"[outcome] time_column {times!r} is known only after the prediction: take it out of [table]"),
     )
     designs = ("holdout", "by_time")
-    yield study.survival and study.split.design not in designs, (
-        f"a time to an event is studied on one split: [split] design is one of {', '.join(designs)}"
+    yield (
+        study.survival and study.split.design not in designs,
+        (f"a time to an event is studied on one split: [split] design is one of {', '.join(designs)}"),
     )
     reserved = [n for n in table.feature_columns if n in ("subject_id", "source_row")]
     yield reserved, f"a column named {', '.join(reserved)} cannot be a feature: rename it in the table"

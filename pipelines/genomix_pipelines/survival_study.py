@@ -56,7 +56,8 @@ def train(context: StageContext) -> dict[str, Any]:
         for role in ("train", "tuning", "held_out") for rows in (matrix.rows(0, role),)
     }  # fmt: skip
     horizons = check_horizons(study.outcome.horizons, parts["train"].time)
-    predictions, risks, facts = [], [], []
+    predictions, risks = [], []
+    facts: list[dict[str, Any]] = []
     for name, kind in KINDS.items():
         context.progress(len(facts) / 3, name)
         fitted = fit_competing(

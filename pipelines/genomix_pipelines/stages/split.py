@@ -128,7 +128,9 @@ def roles_of_rows(
     study: Study = context.study
     split, seed = study.split, study.study.seed
     labels = rows["value"].to_numpy()
-    strata = strata_of_labels(labels, binary=study.two_class) if split.stratify else np.zeros(len(labels), dtype=np.int64)
+    strata = (
+        strata_of_labels(labels, binary=study.two_class) if split.stratify else np.zeros(len(labels), dtype=np.int64)
+    )
     if split.design == "by_time":
         found = roles_by_time(groups, times_of_rows(context, rows, sample_of_row), **_shares(study))
         return {"fold_0": found.roles}
