@@ -156,7 +156,7 @@ def table_rules(study: Study) -> Iterator[tuple[object, str]]:
     )
     times = outcome.time_column
     yield (
-        times in (*table.feature_columns, table.id_column, table.row_column),
+        times is not None and times in (*table.feature_columns, table.id_column, table.row_column),
         (f"[outcome] time_column {times!r} is known only after the prediction: take it out of [table]"),
     )
     designs = ("holdout", "by_time")
@@ -164,6 +164,9 @@ def table_rules(study: Study) -> Iterator[tuple[object, str]]:
         study.survival and study.split.design not in designs,
         (f"a time to an event is studied on one split: [split] design is one of {', '.join(designs)}"),
     )
+    for key, given in (("[model] monotone", study.model.monotone), ("[study] threshold", study.study.threshold),
+                       ("[report] examples", study.report.examples)):  # fmt: skip
+        yield study.survival and given, f"{key} is not made for a time to an event: leave it out"
     reserved = [n for n in table.feature_columns if n in ("subject_id", "source_row")]
     yield reserved, f"a column named {', '.join(reserved)} cannot be a feature: rename it in the table"
 

@@ -88,6 +88,7 @@ def test_a_study_with_competing_events(tmp_path: Path) -> None:
     curve = rows(told["performance"], "Points of the figure")
     assert {r[0] for r in curve} == {"lowest third", "middle third", "highest third"}
     assert "marker" in told["importance"]["finding"]
+    assert "log hazard" in json.dumps(told["importance"])
     assert "Aalen–Johansen" in json.dumps(told["calibration"], ensure_ascii=False)
     items = {r[0]: r[2] for r in rows(told["checklist"], "TRIPOD+AI")}
     assert items["20a"] == "in part"
@@ -114,6 +115,8 @@ def test_without_competing_events_uno_s_index_is_there(tmp_path: Path) -> None:
         ('columns = ["age", "marker"]', 'columns = ["age", "days"]', 8, "only after the prediction"),
         ('keep_together = "subjects"', 'keep_together = "subjects"\ndesign = "cross_validation"', 8, "one split"),
         ('kind = "survival"', 'kind = "binary"', 8, 'belongs to kind = "survival"'),
+        ("resamples = 100", "resamples = 100\nmonotone = { age = 1 }", 8, "leave it out"),
+        ("seed = 3", "seed = 3\nthreshold = 0.2", 8, "leave it out"),
         ('competing = ["died"]', "", 7, "'died'"),
     ],
 )
