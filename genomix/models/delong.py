@@ -113,7 +113,7 @@ def delong_test(first: Rows, second: Rows, *, level: float = 0.95) -> Difference
     Raises
     ------
     ConfigError: other rows or labels, several folds (their predictions have no common scale), or weights.
-    LabelError: a person or a group of relatives with several rows, or fewer than 10 rows of a class.
+    LabelError: a person or a group of relatives with several rows, or fewer than 11 rows of a class.
     """
     from scipy.stats import norm
 
@@ -149,7 +149,7 @@ def auroc_difference(first: Rows, second: Rows, *, seed: int, n_resamples: int =
 
     Raises
     ------
-    ConfigError: other rows or labels. LabelError: fewer than 10 rows of a class.
+    ConfigError: other rows or labels. LabelError: fewer than 11 rows of a class.
     """
     _check_pair(first, second, 0.95)
     one_scale = np.unique(first.fold).size == 1 and bool((first.weight == 1.0).all())

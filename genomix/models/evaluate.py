@@ -32,8 +32,8 @@ from genomix.privacy import SMALL_CELL
 from genomix.schemas.features import PREDICTIONS
 from genomix.schemas.results import METRICS
 
-MIN_EVENTS = 10
-"""With fewer events or non-events no measure of a binary outcome is given."""
+MIN_EVENTS = SMALL_CELL
+"""With fewer events or non-events no measure is given; a smaller bound would tell how many a hidden count is."""
 _USABLE_SHARE = 0.5
 _OVERALL_ONLY = ("ici",)
 

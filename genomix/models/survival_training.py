@@ -190,6 +190,18 @@ def evaluate_survival(
     flat = np.tile(reference, (time.size, 1))
     cells[REFERENCE] = [m for m in _measures(time, event, np.zeros(time.size), flat, horizons, reference)
                         if m[0].startswith(("brier_at", "integrated", "expected"))]  # fmt: skip
+    return measured(cells, time, event, target=target, units=units, people=people, seed=seed, n_resamples=n_resamples)
+
+
+def measured(
+    cells: Mapping[str, Sequence[Measure]], time: Float64Array, event: Float64Array, *, target: str, units: IntArray,
+    people: IntArray, seed: int, n_resamples: int,
+) -> pl.DataFrame:  # fmt: skip
+    """Return METRICS of each model's measures with 95 % percentile intervals that resample units, the same for all.
+
+    ``event`` (rows,) is 1 where the event that is predicted was seen; a measure that a small cell of events, or of rows
+    followed beyond its horizon, would carry is not given.
+    """
     numbered = number_units(units)
     note = _why_not(event, people, numbered.n_units)
     live = [] if note else list(cells)

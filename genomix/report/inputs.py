@@ -19,7 +19,7 @@ class StudyFacts:
     title: str
     question: str
     outcome: str
-    objective: str  # binary | regression
+    objective: str  # binary | regression | survival
     population: str
     simulated: tuple[str, ...] = ()  # what is SIMULATED, as phrases: "health records", "outcome", "score weights"
     intended_use: str | None = None
@@ -83,6 +83,22 @@ class ScoreCard:
 
 
 @dataclass(frozen=True)
+class SurvivalResults:
+    """What a study of a time to an event has beside METRICS.
+
+    ``unit`` of times, in the plural; ``follow_up``: of ``all`` and ``held out`` rows: rows, events, competing (None:
+    the study knows none), censored, median (reverse Kaplan-Meier; None: not reached).
+    """
+
+    unit: str
+    horizons: tuple[float, ...]
+    competing: bool
+    follow_up: Mapping[str, Mapping[str, Any]]
+    calibration: pl.DataFrame  # SURVIVAL_CALIBRATION
+    risk_groups: pl.DataFrame  # SURVIVAL_GROUPS
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything that sections may read. Tables follow ``genomix.schemas.results`` and friends; empty when absent."""
 
@@ -100,6 +116,7 @@ class ReportInputs:
     split: Mapping[str, Any]  # counts by role and fold, kinship that crosses
     provenance: Mapping[str, Any]  # versions, stage hashes, input hashes, parameters, seed, device kind
     score_card: ScoreCard | None = None  # the model of points, where one was fitted
+    survival: SurvivalResults | None = None  # of a time to an event
 
 
 @dataclass(frozen=True)

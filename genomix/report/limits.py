@@ -6,7 +6,7 @@ import polars as pl
 
 from genomix.report.inputs import ReportInputs
 from genomix.report.metric_names import metric_name
-from genomix.report.numbers import count, people
+from genomix.report.numbers import brief, count, people
 from genomix.report.select import (
     counts,
     is_binary,
@@ -29,7 +29,8 @@ WIDE = {"auroc": 0.1, "r2": 0.2}
 def limits(inputs: ReportInputs) -> list[str]:
     """Return the limits that the results show, the gravest first; never empty."""
     return [
-        *_failed(inputs), *_simulated(inputs), *_size(inputs), *_width(inputs), *_kinship(inputs), *_scores(inputs),
+        *_failed(inputs), *_simulated(inputs), *_follow_up(inputs),
+        *_size(inputs), *_width(inputs), *_kinship(inputs), *_scores(inputs),
         *_subgroups(inputs), *_missing(inputs), *_open_checks(inputs), _transport(inputs),
     ]  # fmt: skip
 
@@ -67,9 +68,21 @@ def _simulated(inputs: ReportInputs) -> list[str]:
     return [f"SIMULATED: {phrase}. The figures show that the method works as built; they say nothing about patients."]
 
 
+def _follow_up(inputs: ReportInputs) -> list[str]:
+    """Say what every figure of a time to an event takes for granted."""
+    if inputs.survival is None:
+        return []
+    said = (
+        "Follow-up that ended without an event is taken as independent of risk: where the sickest are lost to "
+        "follow-up, every figure here is wrong, and the data cannot show it."
+    )
+    last = f"{brief(inputs.survival.horizons[-1])} {inputs.survival.unit}"
+    return [said, f"Nothing is said of risk after {last}."]
+
+
 def _size(inputs: ReportInputs) -> list[str]:
     found = [counts(inputs, t) for t in targets(inputs)]
-    if is_binary(inputs):
+    if is_binary(inputs) or inputs.survival is not None:
         events = [c.events for c in found if c.events is not None]
         if events and min(events) < FEW_EVENTS:
             return [

@@ -40,6 +40,16 @@ METRIC_NAMES: dict[str, MetricName] = {
     "spearman_r": MetricName("Spearman correlation", "higher", 0.0, "agreement in rank of predicted and observed"),
     "rmse": MetricName("RMSE", "lower", None, "typical error, in the outcome's unit; large errors count more"),
     "mae": MetricName("MAE", "lower", None, "mean absolute error, in the outcome's unit"),
+    "harrell_c": MetricName(
+        "C-index (Harrell)",
+        "higher",
+        0.5,
+        "of two people of whom it is known who came first, how often the model says so",
+    ),
+    "uno_c": MetricName("C-index (Uno)", "higher", 0.5, "the same, weighted so that it does not depend on censoring"),
+    "integrated_brier": MetricName(
+        "Integrated Brier score", "lower", None, "squared error of the predicted risk, averaged over the horizons"
+    ),
 }
 _ALIASES = {
     "average_precision": "auprc", "pearson": "pearson_r", "spearman": "spearman_r",
@@ -47,7 +57,7 @@ _ALIASES = {
     "calibration_in_the_large": "calibration_intercept",
 }  # fmt: skip
 
-PRIMARY = {"binary": "auroc", "regression": "r2"}
+PRIMARY = {"binary": "auroc", "regression": "r2", "survival": "harrell_c"}
 """The metric of page one, the ladder and the subgroups, by objective."""
 
 CALIBRATION = ("calibration_slope", "calibration_intercept", "expected_observed", "ici")

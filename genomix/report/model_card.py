@@ -26,6 +26,7 @@ from genomix.report.select import (
     targets,
     unit_word,
 )  # fmt: skip
+from genomix.report.survival import what_sentence
 
 SCHEMA = "https://mc.chai.org/v0.2/schema.xsd"
 RESEARCH = "Research use only; not a medical device; not for individual care."
@@ -86,6 +87,8 @@ def _version(inputs: ReportInputs) -> str:
 
 def _output(inputs: ReportInputs) -> str:
     facts = inputs.facts
+    if inputs.survival is not None:
+        return what_sentence(inputs, inputs.survival)
     kind = "The probability of" if is_binary(inputs) else "A predicted value of"
     ahead = f" within {days(facts.horizon_days)} of the prediction time" if facts.horizon_days is not None else ""
     return f"{kind} {facts.outcome.rstrip('.')}{ahead}."

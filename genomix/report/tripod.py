@@ -173,6 +173,15 @@ ITEMS = (
 )  # fmt: skip
 """Every sub-item of the published checklist: 27 items, 52 rows."""
 
+_SURVIVAL = {
+    "8a": ("in part", "timeline", "event, start of follow-up and horizons are stated; rationale: for the authors"),
+    "12e": ("answered", "performance", "C-index, AUROC and Brier score at horizons; calibration has its own section"),
+    "15": ("in part", "calibration", "risk by each horizon; no decision threshold was examined"),
+    "20a": ("in part", "cohort_flow", "events, censoring and median follow-up (reverse Kaplan-Meier) are stated"),
+    "21": ("in part", "cohort_flow", "of all and of held-out rows; events of other parts: not stated"),
+}
+"""Sub-items that a study of a time to an event answers otherwise: answer, section, remark."""
+
 _LACKING = {
     "3b": "the study states no owner and intended use",
     "12d": "not examined across sites",
@@ -187,6 +196,9 @@ _LACKING = {
 
 def answered(item: Item, inputs: ReportInputs) -> Item:
     """Return the item as it stands in this report: not done where the report lacks what it needs."""
+    if inputs.survival is not None and item.number in _SURVIVAL and has_metrics(inputs):
+        answer, section, remark = _SURVIVAL[item.number]
+        return item._replace(answer=answer, section=section, remark=remark)  # type: ignore[arg-type]  # the literals
     if item.needs is None or item.needs(inputs):
         return item
     return item._replace(answer="not done", section=None, remark=_LACKING.get(item.number, "not in this study"))

@@ -95,6 +95,39 @@ DRIFT = FrameSchema(
     key=("column",),
 )
 
+SURVIVAL_CALIBRATION = FrameSchema(
+    "calibration at horizons",
+    (
+        Column("model", pl.String, "boosted | linear"),
+        Column("horizon", pl.Float64, "time by which the event is predicted, in the study's unit"),
+        Column("group", pl.Int64, "0-based, from the lowest predicted risk on"),
+        Column("n_rows", pl.Int64, "held-out rows"),
+        Column("expected", pl.Float64, "mean predicted risk"),
+        Column(
+            "observed",
+            pl.Float64,
+            "Aalen-Johansen's (1 - Kaplan-Meier's) risk; null: not followed so far",
+            nullable=True,
+        ),
+        Column("low", pl.Float64, "its 95 % interval", nullable=True),
+        Column("high", pl.Float64, "its 95 % interval", nullable=True),
+    ),
+    key=("model", "horizon", "group"),
+)
+
+SURVIVAL_GROUPS = FrameSchema(
+    "curves of risk groups",
+    (
+        Column("group", pl.Int64, "0-based, from the lowest predicted risk on"),
+        Column("time", pl.Float64, "in the study's unit"),
+        Column("incidence", pl.Float64, "observed share with the event by then"),
+        Column("low", pl.Float64, "its 95 % interval", nullable=True),
+        Column("high", pl.Float64, "its 95 % interval", nullable=True),
+        Column("n_at_risk", pl.Int64, "rows still followed after this time"),
+    ),
+    key=("group", "time"),
+)
+
 CERTIFICATE = FrameSchema(
     "leakage certificate",
     (

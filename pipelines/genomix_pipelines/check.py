@@ -188,12 +188,12 @@ def _labels(study: Study, report: CheckReport, found: _Found) -> None:
         _phenotypes(study, found)
     for target, labels in list(found.labels.items()):
         known = labels["value"].drop_nulls()
-        events = f", {int(known.sum())} with the outcome" if study.binary else ""
+        events = f", {int(known.sum())} with the outcome" if study.two_class else ""
         report.facts[f"labels {target}"] = f"{len(known)} rows{events}, {labels.height - len(known)} without a label"
         if study.descriptive:
             continue
         try:
-            check_labels(known, binary=study.binary)
+            check_labels(known, binary=study.two_class)
         except LabelError as error:
             report.errors.append(error)
             del found.labels[target]  # said once
@@ -257,7 +257,7 @@ def _overlap(study: Study, report: CheckReport, found: _Found) -> None:
             report.facts[f"labels {target} with genotypes"] = both.height
             found.labels[target] = both
             with _noting(report):
-                check_labels(both["value"], binary=study.binary)
+                check_labels(both["value"], binary=study.two_class)
 
 
 def _record_windows(study: Study, report: CheckReport, found: _Found) -> None:

@@ -15,7 +15,7 @@ from genomix.errors import LabelError
 from genomix.features.assemble import missing_share
 from genomix.features.matrix import read_matrix
 from genomix.provenance import package_versions, python_version, read_json
-from genomix.report.inputs import ReportInputs, StudyFacts
+from genomix.report.inputs import ReportInputs, StudyFacts, SurvivalResults
 from genomix.report.numbers import people
 from genomix.schemas.features import COLUMNS
 from genomix.schemas.people import FLOW
@@ -63,6 +63,7 @@ def report_inputs(context: StageContext) -> ReportInputs:
         split=split,
         provenance=provenance(context),
         score_card=score_card(context),
+        survival=survival_results(context),
     )
 
 
@@ -73,6 +74,20 @@ def described_inputs(context: StageContext) -> ReportInputs:
         metrics=METRICS.empty(), curves=CURVES.empty(), thresholds=THRESHOLDS.empty(), ladder=LADDER.empty(),
         importance=IMPORTANCE.empty(), beeswarm=pl.DataFrame(), certificate=CERTIFICATE.empty(), split={},
         provenance=provenance(context),
+    )  # fmt: skip
+
+
+def survival_results(context: StageContext) -> SurvivalResults | None:
+    """Return what a study of a time to an event has beside its metrics."""
+    study: Study = context.study
+    if not study.survival:
+        return None
+    assert study.outcome is not None
+    folder = _any(context, "evaluate")
+    return SurvivalResults(
+        unit=study.outcome.time_unit, horizons=study.outcome.horizons, competing=bool(study.outcome.competing),
+        follow_up=read_json(folder / "follow_up.json"), calibration=pl.read_parquet(folder / "calibration.parquet"),
+        risk_groups=pl.read_parquet(folder / "risk_groups.parquet"),
     )  # fmt: skip
 
 
@@ -87,7 +102,7 @@ def no_model_sentence(context: StageContext) -> str | None:
     rows = min(len(v) for v in values)
     try:
         for found in values:
-            check_labels(found, binary=study.binary)
+            check_labels(found, binary=study.two_class)
     except LabelError:
         return f"Not estimable: {people(rows)} labelled rows are too few, or too much alike, to fit any model."
     return f"No model was asked for; {people(rows)} rows have a label."
@@ -103,7 +118,7 @@ def study_facts(context: StageContext) -> StudyFacts:
         title=about.title,
         question=about.question,
         outcome=about.outcome,
-        objective="binary" if study.binary else "regression",
+        objective="survival" if study.survival else "binary" if study.binary else "regression",
         population=about.population,
         simulated=about.simulated,
         intended_use=about.intended_use,

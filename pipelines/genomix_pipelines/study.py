@@ -68,6 +68,16 @@ class Study(Section):
         return self.phenotype is None or self.phenotype.objective == "binary"
 
     @property
+    def survival(self) -> bool:
+        """Whether the outcome is a time to an event."""
+        return self.outcome is not None and self.outcome.kind == "survival"
+
+    @property
+    def two_class(self) -> bool:
+        """Whether a label is 0 or 1: a yes/no outcome, or whether the event was seen."""
+        return self.binary or self.survival
+
+    @property
     def descriptive(self) -> bool:
         """Whether the study only describes its data: it names no feature, so there is nothing to model."""
         return not any(family for _, family in self.features)
@@ -144,6 +154,19 @@ def table_rules(study: Study) -> Iterator[tuple[object, str]]:
         outcome.column in table.feature_columns,
         f"{outcome.column!r} is the outcome and may not be a feature: take it out of [table]",
     )
+    times = outcome.time_column
+    yield (
+        times is not None and times in (*table.feature_columns, table.id_column, table.row_column),
+        (f"[outcome] time_column {times!r} is known only after the prediction: take it out of [table]"),
+    )
+    designs = ("holdout", "by_time")
+    yield (
+        study.survival and study.split.design not in designs,
+        (f"a time to an event is studied on one split: [split] design is one of {', '.join(designs)}"),
+    )
+    for key, given in (("[model] monotone", study.model.monotone), ("[study] threshold", study.study.threshold),
+                       ("[report] examples", study.report.examples)):  # fmt: skip
+        yield study.survival and given, f"{key} is not made for a time to an event: leave it out"
     reserved = [n for n in table.feature_columns if n in ("subject_id", "source_row")]
     yield reserved, f"a column named {', '.join(reserved)} cannot be a feature: rename it in the table"
 

@@ -182,25 +182,46 @@ class OutcomeSection(Section):
 
     A yes/no outcome lists the values that mean yes and those that mean no; rows with a value of ``unknown``, or none,
     count as without a label. Any other value is an error.
+
+    ``kind = "survival"``: ``positive`` says that the event was seen, ``negative`` that follow-up ended without it, and
+    ``competing`` that another event ended the wait; all at ``time_column``, counted in ``time_unit`` from the moment of
+    prediction. ``horizons`` are the times by which the risk is predicted.
     """
 
     column: Annotated[str, Field(min_length=1)]
-    kind: Literal["binary", "regression"] = "binary"
+    kind: Literal["binary", "regression", "survival"] = "binary"
     positive: tuple[CellText, ...] = ()
     negative: tuple[CellText, ...] = ()
     unknown: tuple[CellText, ...] = ()
+    competing: tuple[CellText, ...] = ()
+    time_column: Annotated[str, Field(min_length=1)] | None = None
+    time_unit: Literal["days", "weeks", "months", "years"] = "days"
+    horizons: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")
     def _values_fit(self) -> OutcomeSection:
-        listed = (*self.positive, *self.negative, *self.unknown)
+        listed = (*self.positive, *self.negative, *self.unknown, *self.competing)
         twice = sorted({v for v in listed if listed.count(v) > 1})
         if twice:
             raise ValueError(f"the value {twice[0]!r} is listed twice")
-        if self.kind == "binary" and not (self.positive and self.negative):
-            raise ValueError("a yes/no outcome needs both positive and negative values")
+        if self.kind != "regression" and not (self.positive and self.negative):
+            raise ValueError(f"a {'yes/no' if self.kind == 'binary' else 'time-to-event'} outcome needs both positive "
+                             "and negative values")  # fmt: skip
         if self.kind == "regression" and (self.positive or self.negative):
-            raise ValueError('positive and negative belong to kind = "binary"')
+            raise ValueError('positive and negative belong to kind = "binary" or "survival"')
+        self._check_times()
         return self
+
+    def _check_times(self) -> None:
+        if self.kind != "survival":
+            given = [n for n in ("competing", "time_column", "horizons") if getattr(self, n)]
+            if given:
+                raise ValueError(f'{given[0]} belongs to kind = "survival"')
+            return
+        if self.time_column is None or self.time_column == self.column:
+            raise ValueError('kind = "survival" needs time_column, the column of how long each row was followed')
+        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)):
+            raise ValueError('kind = "survival" needs horizons: increasing times, in the unit of time_column')
 
 
 class LinkSection(Section):

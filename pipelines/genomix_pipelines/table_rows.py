@@ -12,17 +12,23 @@ import polars as pl
 
 from genomix.errors import FormatError, LabelError
 from genomix.io.tables import numbers_of, read_text_columns
+from genomix.models.survival_metrics import check_outcome
 from genomix.schemas.people import FLOW
 from genomix_pipelines.study import Study
 from genomix_pipelines.study_sections import OutcomeSection, TableSection
 
 
 class TableCohort(NamedTuple):
-    """Labels (TABLE_LABELS) of the rows that were not left out, the flow (FLOW), and figures for the report."""
+    """Labels (TABLE_LABELS) of the rows that were not left out, the flow (FLOW), and figures for the report.
+
+    ``follow_up``: of a time to an event, source_row, ``time`` in the outcome's unit and ``cause`` (1 the event, 2 a
+    competing one, 0 neither) of every labelled row.
+    """
 
     labels: pl.DataFrame
     flow: pl.DataFrame
     quality: dict[str, Any]
+    follow_up: pl.DataFrame | None = None
 
 
 def table_features(study: Study, path: Path) -> pl.DataFrame:
@@ -57,7 +63,7 @@ def table_cohort(study: Study, path: Path) -> TableCohort:
     steps: list[list[Any]] = []
 
     def note(step: str, after: pl.Series) -> pl.Series:
-        events = int((values.filter(after) == 1).sum()) if study.binary else None
+        events = int((values.filter(after) == 1).sum()) if study.two_class else None
         before, left = int(kept.sum()), int(after.sum())
         steps.append(["study", step, table.row_word, before, before - left, left, events])
         return after
@@ -77,7 +83,26 @@ def table_cohort(study: Study, path: Path) -> TableCohort:
         pl.when(pl.col("value").is_null()).then(pl.lit("censored")).otherwise(pl.lit("observed")).alias("status")
     )  # fmt: skip
     flow = pl.DataFrame(steps, schema={c.name: c.dtype for c in FLOW.columns}, orient="row")
-    return TableCohort(labels, flow, _quality(features.filter(kept)))
+    seen = own.filter(kept), texts.filter(kept), values.filter(kept)
+    follow_up = _follow_up(*seen, outcome, path) if outcome.time_column is not None else None
+    return TableCohort(labels, flow, _quality(features.filter(kept)), follow_up)
+
+
+def _follow_up(
+    own: pl.DataFrame, texts: pl.DataFrame, values: pl.Series, outcome: OutcomeSection, path: Path
+) -> pl.DataFrame:
+    """Return source_row, time and cause of the rows with a label; a LabelError for a time that is none."""
+    assert outcome.time_column is not None
+    time = numbers_of(texts[outcome.time_column], path).cast(pl.Float64)
+    other = texts[outcome.column].is_in(outcome.competing).fill_null(value=False)
+    frame = pl.DataFrame(
+        {"source_row": own["source_row"], "time": time, "event": values, "other": other}
+    ).filter(pl.col("event").is_not_null())  # fmt: skip
+    known = frame["time"].fill_null(float("nan")).to_numpy()
+    if frame.height:
+        check_outcome(known, frame["event"].to_numpy(), f"column {outcome.time_column!r}")
+    cause = pl.when(pl.col("other")).then(2).otherwise(pl.col("event")).cast(pl.Int64)
+    return frame.select("source_row", "time", cause.alias("cause"))
 
 
 def _read(study: Study, path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -85,7 +110,8 @@ def _read(study: Study, path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     table, outcome = study.table, study.outcome
     assert table is not None
     assert outcome is not None
-    single = [n for n in (table.id_column, table.row_column, table.keep_first, outcome.column) if n is not None]
+    given = (table.id_column, table.row_column, table.keep_first, outcome.column, outcome.time_column)
+    single = [n for n in given if n is not None]
     names = [*single, *table.feature_columns, *(rule.column for rule in table.leave_out)]
     texts = read_text_columns(path, list(dict.fromkeys(names)), missing=table.missing_values)
     _check_named(texts[table.id_column], "no person", path)
@@ -129,7 +155,7 @@ def _outcome_values(texts: pl.Series, outcome: OutcomeSection, path: Path) -> pl
     if outcome.kind == "regression":
         known = pl.select(pl.when(~texts.is_in(outcome.unknown)).then(texts).alias(texts.name)).to_series()
         return numbers_of(known, path)
-    coded = {**dict.fromkeys(outcome.positive, 1.0), **dict.fromkeys(outcome.negative, 0.0)}
+    coded = {**dict.fromkeys(outcome.positive, 1.0), **dict.fromkeys((*outcome.negative, *outcome.competing), 0.0)}
     return texts.replace_strict(coded, default=None, return_dtype=pl.Float64)
 
 

@@ -23,6 +23,7 @@ INPUTS: dict[str, Callable[[], ReportInputs]] = {
     "table": sample.table_inputs,
     "quantity": sample.quantity_inputs,
     "suppressed": sample.suppressed_inputs,
+    "survival": sample.survival_inputs,
     "empty": sample.empty_inputs,
 }
 

@@ -11,11 +11,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genomix.report.inputs import CardRow, ExampleSubject, ReportInputs, ScoreCard, StudyFacts, TotalRow
+from genomix.report.inputs import (
+    CardRow,
+    ExampleSubject,
+    ReportInputs,
+    ScoreCard,
+    StudyFacts,
+    SurvivalResults,
+    TotalRow,
+)
 from genomix.schemas.features import COLUMNS
 from genomix.schemas.frame import FrameSchema
 from genomix.schemas.people import FLOW
-from genomix.schemas.results import CERTIFICATE, CURVES, IMPORTANCE, LADDER, METRICS, THRESHOLDS
+from genomix.schemas.results import (
+    CERTIFICATE,
+    CURVES,
+    IMPORTANCE,
+    LADDER,
+    METRICS,
+    SURVIVAL_CALIBRATION,
+    SURVIVAL_GROUPS,
+    THRESHOLDS,
+)
 
 N_HELD, N_EVENTS = 2_412, 338
 RUNGS = ("demographics", "ancestry", "records", "score", "variants")
@@ -143,6 +160,39 @@ def quantity_inputs() -> ReportInputs:
     return replace(
         full_inputs(), facts=facts, metrics=frame(METRICS, metrics), curves=frame(CURVES, points),
         thresholds=THRESHOLDS.empty(), ladder=LADDER.empty(),
+    )  # fmt: skip
+
+
+def survival_inputs() -> ReportInputs:
+    """Return a table study of a time to an event with competing events, at two horizons."""
+    names = {"harrell_c": 0.74, "integrated_brier": 0.06}
+    for h in (365, 1095):
+        names |= {f"auroc_at_{h}": 0.77, f"brier_at_{h}": 0.08, f"brier_skill_at_{h}": 0.12,
+                  f"expected_observed_at_{h}": 1.04}  # fmt: skip
+    metrics = [
+        _metric(model, name, value, 0.05, N_HELD, N_EVENTS)
+        for model in ("boosted", "linear", "prevalence") for name, value in names.items()
+        if model != "prevalence" or "brier_at" in name
+    ]  # fmt: skip
+    calibration = [
+        {"model": "boosted", "horizon": h, "group": g, "n_rows": 800, "expected": 0.05 * (g + 1),
+         "observed": 0.055 * (g + 1), "low": 0.04 * (g + 1), "high": 0.07 * (g + 1)}
+        for h in (365.0, 1095.0) for g in range(3)
+    ]  # fmt: skip
+    groups = [
+        {"group": g, "time": t, "incidence": 0.05 * (g + 1) * t / 1095, "low": None if t == 0 else 0.01,
+         "high": None if t == 0 else 0.3, "n_at_risk": 800 - int(t / 5)}
+        for g in range(3) for t in (0.0, 365.0, 1095.0)
+    ]  # fmt: skip
+    held = {"rows": N_HELD, "events": N_EVENTS, "competing": 120, "censored": N_HELD - N_EVENTS - 120, "median": 1400.0}
+    survival = SurvivalResults(
+        "days", (365.0, 1095.0), True, {"held out": held}, frame(SURVIVAL_CALIBRATION, calibration),
+        frame(SURVIVAL_GROUPS, groups),
+    )  # fmt: skip
+    table = table_inputs()
+    return replace(
+        table, facts=replace(table.facts, objective="survival", threshold=None), metrics=frame(METRICS, metrics),
+        curves=CURVES.empty(), thresholds=THRESHOLDS.empty(), score_card=None, survival=survival,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomix.report import survival
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Section, SectionMaker, Table
 from genomix.report.curve_charts import calibration_words, draw_calibration, points_table
 from genomix.report.findings import slope_sentence
@@ -26,6 +27,8 @@ TITLE = "Whether the predictions mean what they say"
 
 def render(inputs: ReportInputs) -> Section | None:
     """Return the calibration measures and, for one target, the curve; None where a trait study computed neither."""
+    if inputs.survival is not None:
+        return Section(TITLE, *survival.calibration_content(inputs, inputs.survival))
     names = targets(inputs)
     table = _table(inputs, names)
     frame = curve(inputs, "calibration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genomix.privacy import WITHHELD
+from genomix.report import survival
 from genomix.report.blocks import Block, Cell, Column, Figure, Note, Paragraph, Section, SectionMaker, Table
 from genomix.report.diagrams import flow_diagram
 from genomix.report.flow import Chain, chains, miscounted
@@ -26,7 +27,9 @@ def render(inputs: ReportInputs) -> Section:
     events = inputs.flow["events"].to_list()[-1]
     kept = inputs.flow["kept"].to_list()[-1]
     blocks: list[Block] = [about]
-    if events is not None:
+    if inputs.survival is not None:
+        blocks += survival.follow_up_blocks(inputs, inputs.survival)
+    elif events is not None:
         blocks.append(Paragraph(f"The outcome ({facts.outcome}) was observed in {share_of(events, kept)} of them."))
     alt = "Flow diagram. " + " ".join(_words(c) for c in found)
     caption = f"{_end(last)} are left after every step; every box is the box above it minus the number removed."

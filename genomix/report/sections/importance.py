@@ -84,6 +84,13 @@ def _figure(
     return Figure(svg, caption, alt, _n(inputs), _table(inputs, level, found, sentences))
 
 
+def _scale(inputs: ReportInputs) -> str:
+    """Return what a contribution is counted in."""
+    if inputs.survival is not None:
+        return "log hazard"
+    return "log-odds" if is_binary(inputs) else "outcome's unit"
+
+
 def _n(inputs: ReportInputs) -> str:
     sizes = sorted(set(inputs.importance["n_rows"].to_list()))
     text = people(sizes[0]) if len(sizes) == 1 else f"{people(sizes[0])} to {people(sizes[-1])}"
@@ -96,7 +103,7 @@ def _n(inputs: ReportInputs) -> str:
 def _table(
     inputs: ReportInputs, level: str, found: list[tuple[str, float, float]], sentences: Mapping[str, str]
 ) -> Table:
-    scale = "log-odds" if is_binary(inputs) else "outcome's unit"
+    scale = _scale(inputs)
     group = "Column" if is_table(inputs) else "Group"
     columns = (
         Column({"family": "Kind of data", "group": group, "feature": "Feature"}[level]), Column("Share", True),
@@ -129,7 +136,7 @@ def _swarm(inputs: ReportInputs, sentences: Mapping[str, str]) -> list[Block]:
         clouds.append((_label(inputs, "feature", name, sentences), cloud))
         curve = dependence(_label(inputs, "feature", name, sentences), value, shap) if len(curves) < 4 else None
         curves += [curve] if curve else []
-    scale = "log-odds" if is_binary(inputs) else "outcome's unit"
+    scale = _scale(inputs)
     blocks: list[Block] = []
     if clouds:
         blocks.append(_swarm_figure(inputs, clouds, n, scale))

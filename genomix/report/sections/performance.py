@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from genomix.report import survival
 from genomix.report.blocks import Block, Cell, Column, Figure, Paragraph, Section, SectionMaker, Table
 from genomix.report.charts import Row, interval_chart
 from genomix.report.curve_charts import roc_and_precision, scatter
@@ -34,6 +35,8 @@ def render(inputs: ReportInputs) -> Section:
     names = targets(inputs)
     if not inputs.metrics.height:
         return Section(TITLE, "No performance was computed.")
+    if inputs.survival is not None:
+        return Section(TITLE, survival.ranking_finding(inputs), survival.performance_blocks(inputs, inputs.survival))
     if len(names) > 1:
         return _many(inputs, names)
     return _one(inputs, names[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomix.report import survival
 from genomix.report.blocks import Abstract, Block, KeyNumber, KeyNumbers, Section, SectionMaker
 from genomix.report.findings import flagged_sentence, hides_small_cell, net_benefit, slope_sentence, status_sentence
 from genomix.report.guard import thresholds_that_hide_flagged
@@ -38,7 +39,7 @@ def render(inputs: ReportInputs) -> Section:
     elif len(names) > 1:
         numbers = _many_numbers(inputs, names)
     else:
-        numbers = _binary_numbers(inputs, names[0]) if is_binary(inputs) else _quantity_numbers(inputs, names[0])
+        numbers = _one_target(inputs, names[0])
     blocks: list[Block] = [Abstract((("What this is", _what(inputs)), ("For whom", _for_whom(inputs, names))))]
     if numbers:
         blocks.append(KeyNumbers(numbers))
@@ -57,6 +58,12 @@ def render(inputs: ReportInputs) -> Section:
         )
     )  # fmt: skip
     return Section(TITLE, _finding(inputs, names), tuple(blocks))
+
+
+def _one_target(inputs: ReportInputs, target: str) -> tuple[KeyNumber, ...]:
+    if inputs.survival is not None:
+        return survival.key_numbers(inputs, inputs.survival)
+    return _binary_numbers(inputs, target) if is_binary(inputs) else _quantity_numbers(inputs, target)
 
 
 def _description(inputs: ReportInputs, no_model: str) -> Section:
@@ -93,6 +100,8 @@ def _finding(inputs: ReportInputs, names: list[str]) -> str:
 
 def _what(inputs: ReportInputs) -> str:
     facts = inputs.facts
+    if inputs.survival is not None:
+        return survival.what_sentence(inputs, inputs.survival)
     kind = "A model that estimates the probability of" if is_binary(inputs) else "A model that predicts"
     ahead = f", within {days(facts.horizon_days)} of the prediction time" if facts.horizon_days is not None else ""
     return f"{kind} {facts.outcome.rstrip('.')}{ahead}."
@@ -102,6 +111,8 @@ def _for_whom(inputs: ReportInputs, names: list[str]) -> str:
     text = sentence(inputs.facts.population) or "The population is not stated."
     if not names:
         return text
+    if inputs.survival is not None:
+        return f"{text} {survival.whom_sentence(inputs, inputs.survival)}"
     held = counts(inputs, names[0])
     unit = unit_word(inputs)
     if is_binary(inputs):
@@ -113,6 +124,8 @@ def _for_whom(inputs: ReportInputs, names: list[str]) -> str:
 def _how_well(inputs: ReportInputs, names: list[str]) -> str:
     if not names:
         return "No performance was computed."
+    if inputs.survival is not None:
+        return f"{survival.ranking_finding(inputs)} {survival.agreement_sentence(inputs, inputs.survival)}"
     metric, model = primary_metric(inputs), primary_model(inputs)
     label = metric_name(metric).label
     if len(names) > 1:

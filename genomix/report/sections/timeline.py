@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomix.report import survival
 from genomix.report.blocks import Block, Figure, Paragraph, Section, SectionMaker, text_table
 from genomix.report.diagrams import timeline
 from genomix.report.inputs import ReportInputs
@@ -21,6 +22,9 @@ def render(inputs: ReportInputs) -> Section:
         blocks.append(Paragraph(sentence(facts.split_sentence)))
     if not facts.windows_days and not facts.windows_since and facts.horizon_days is None:
         finding = f"The outcome is {facts.outcome}; this study has no time axis."
+        if inputs.survival is not None:
+            return Section(TITLE, survival.what_sentence(inputs, inputs.survival),
+                           (*blocks, Paragraph(survival.TIMES_OF_A_TABLE)))  # fmt: skip
         if is_table(inputs):
             finding = f"The outcome is {facts.outcome}; the table states no times."
             text = (

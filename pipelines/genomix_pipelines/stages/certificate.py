@@ -11,6 +11,7 @@ import polars as pl
 from genomix.features.certificate import certify
 from genomix.features.matrix import FeatureMatrix, read_matrix
 from genomix.models.bundle import read_bundle
+from genomix.models.cox import FittedCox
 from genomix.models.linear import FittedLinear, learn_preprocessing
 from genomix.provenance import read_json
 from genomix_pipelines.stage import Stage, StageContext
@@ -28,7 +29,7 @@ def run(context: StageContext) -> dict[str, Any]:
     cohort = read_json(context.folder("cohort") / "cohort.json")
     frame = certify(
         matrix, families, options, inputs,
-        binary=study.binary,
+        binary=study.two_class,
         kinship=pairs,
         kinship_threshold=study.split.kinship if study.split.keep_together in ("kin_groups", "subjects") else None,
         imputed={fold: imputed_from_training_rows(context, matrix, fold) for fold in range(len(matrix.folds))},
@@ -45,7 +46,7 @@ def imputed_from_training_rows(context: StageContext, matrix: FeatureMatrix, fol
     """Learn the linear model's imputer and scaler again from training rows; say whether its bundle holds the same."""
     bundle = read_bundle(context.folder("model") / "bundles" / f"fold_{fold}" / "linear")
     fitted = bundle.fitted
-    assert isinstance(fitted, FittedLinear)
+    assert isinstance(fitted, FittedLinear | FittedCox)
     block = matrix.for_fold(fold).select(bundle.columns["name"].to_list())
     train = part(matrix, fold, block, "train")
     again = learn_preprocessing(train.X, train.weights, fitted.preprocessing.clip_sd)
@@ -59,7 +60,7 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
         "split": study.split.model_dump(mode="json"),
         "scores": [[s.name, s.discovery_cohorts] for s in study.scores],
         "features": without_folders(study.features.model_dump()),
-        "binary": study.binary,
+        "binary": study.two_class,
         "target": target,
     }
 

@@ -53,8 +53,10 @@ def run(context: StageContext) -> dict[str, Any]:
     if context.study.task:
         labels, flow, facts = from_task(context)
     elif context.study.of_table:
-        labels, flow, quality = table_cohort(context.study, context.files["table"])
+        labels, flow, quality, follow_up = table_cohort(context.study, context.files["table"])
         facts = {"outcome_codes": [], "table": quality}
+        if follow_up is not None:
+            follow_up.write_parquet(context.out / "follow_up.parquet")
     else:
         labels, flow, facts = from_phenotype(context)
     schema = TABLE_LABELS if context.study.of_table else LABELS

@@ -14,8 +14,9 @@ from genomix.models.evaluate import Rows, evaluate_predictions, rows_by_model
 from genomix.models.ladder import ladder
 from genomix.provenance import read_json
 from genomix.schemas.results import CURVES, LADDER, METRICS, THRESHOLDS
+from genomix_pipelines import survival_study
 from genomix_pipelines.stage import Stage, StageContext
-from genomix_pipelines.stages.model import objective
+from genomix_pipelines.stages.model import objective, survival_parameters
 from genomix_pipelines.study import Study
 from genomix_pipelines.subgroups import labels_of_rows
 
@@ -26,6 +27,8 @@ CURVED_MODELS = ("boosted", "linear")
 def run(context: StageContext) -> dict[str, Any]:
     """Write ``metrics``, ``ladder``, ``curves`` and ``thresholds`` (schemas of genomix.schemas.results)."""
     study: Study = context.study
+    if study.survival:
+        return survival_study.evaluate(context)
     index = pl.read_parquet(context.folder("features") / "matrix" / "index.parquet")
     predictions = pl.read_parquet(context.folder("model") / "predictions.parquet")
     target = context.target or "outcome"
@@ -128,13 +131,14 @@ def parameters(study: Study, target: str | None) -> dict[str, Any]:
         "ancestry_column": study.genotypes.ancestry_column if study.genotypes else None,
         "scores": [[s.name, s.discovery_cohorts] for s in study.scores],
         "target": target,
+        **survival_parameters(study),
     }
 
 
 STAGE = Stage(
     name="evaluate",
     run=run,
-    needs=("model", "features", "split", "genotype_qc", "convert_records"),
+    needs=("model", "features", "split", "cohort", "genotype_qc", "convert_records"),
     parameters=parameters,
     per_target=True,
     wanted=lambda study: study.modelled,

@@ -14,6 +14,7 @@ from genomix.models.model import Fitted, Objective, Part, model_named
 from genomix.models.training import monotone_signs
 from genomix.provenance import write_json
 from genomix.schemas.features import PREDICTIONS, RUNGS
+from genomix_pipelines import survival_study
 from genomix_pipelines.stage import Stage, StageContext
 from genomix_pipelines.study import Study
 
@@ -23,6 +24,8 @@ BESIDE = ("linear", "points")
 
 def run(context: StageContext) -> dict[str, Any]:
     """Write ``predictions`` and ``controls`` (Parquet), ``rungs.json``, ``facts.json``, ``bundles/fold_K/MODEL``."""
+    if context.study.survival:
+        return survival_study.train(context)
     matrix = read_matrix(context.folder("features") / "matrix")
     rungs = rungs_of(matrix)
     monotone_signs(matrix.for_fold(0).columns, context.study.model.monotone)  # says at once what is no column
@@ -107,7 +110,7 @@ def fit(context: StageContext, matrix: FeatureMatrix, fold: int, block: FeatureB
 
 
 def objective(study: Study) -> Objective:
-    """Return what the study's models predict."""
+    """Return what the study's models predict; a time to an event has stages of its own."""
     return "binary" if study.binary else "regression"
 
 
@@ -152,14 +155,19 @@ def parameters(study: Study, _target: str | None) -> dict[str, Any]:
     """Return what determines the models, beside the features."""
     return {
         "model": boosted_options(study), "seed": study.study.seed, "objective": objective(study),
-        "permutation_control": study.model.permutation_control,
+        "permutation_control": study.model.permutation_control, **survival_parameters(study),
     }  # fmt: skip
+
+
+def survival_parameters(study: Study) -> dict[str, Any]:
+    """Return what determines the models of a time to an event beside its rows; nothing of another study."""
+    return {"horizons": list(study.outcome.horizons)} if study.survival and study.outcome else {}
 
 
 STAGE = Stage(
     name="model",
     run=run,
-    needs=("features",),
+    needs=("features", "cohort"),
     parameters=parameters,
     per_target=True,
     wanted=lambda study: study.modelled,

@@ -29,8 +29,8 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     study: Study = context.study
     labels = pl.read_parquet(context.folder("cohort") / "labels.parquet")
-    rows, sample_of_row, flow = usable_rows(context, labels, binary=study.binary)
-    check_labels(rows["value"], binary=study.binary)
+    rows, sample_of_row, flow = usable_rows(context, labels, binary=study.two_class)
+    check_labels(rows["value"], binary=study.two_class)
     groups = units_of_rows(context, rows["subject_id"].to_numpy(), sample_of_row)
     index = rows.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), "subject_id", "prediction_time",
@@ -128,7 +128,9 @@ def roles_of_rows(
     study: Study = context.study
     split, seed = study.split, study.study.seed
     labels = rows["value"].to_numpy()
-    strata = strata_of_labels(labels, binary=study.binary) if split.stratify else np.zeros(len(labels), dtype=np.int64)
+    strata = (
+        strata_of_labels(labels, binary=study.two_class) if split.stratify else np.zeros(len(labels), dtype=np.int64)
+    )
     if split.design == "by_time":
         found = roles_by_time(groups, times_of_rows(context, rows, sample_of_row), **_shares(study))
         return {"fold_0": found.roles}
@@ -199,7 +201,7 @@ def files(study: Study, _target: str | None) -> dict[str, Path]:
 def describe(context: StageContext, index: pl.DataFrame, sample_of_row: RowArray) -> dict[str, Any]:
     """Return counts by fold and role, and the kinship that still crosses each fold."""
     pairs = pl.read_parquet(context.folder("kinship") / "kinship.parquet") if context.has("kinship") else None
-    binary = context.study.binary
+    binary = context.study.two_class
     folds = []
     for name in [c for c in index.columns if c.startswith("fold_")]:
         counts = index.group_by(name).agg(pl.len(), pl.col("label").sum(), pl.col("kin_group").n_unique()).sort(name)
@@ -226,7 +228,7 @@ def describe(context: StageContext, index: pl.DataFrame, sample_of_row: RowArray
 
 def parameters(study: Study, _target: str | None) -> dict[str, Any]:
     """Return what determines the split, beside the rows."""
-    return {"split": study.split.model_dump(mode="json"), "seed": study.study.seed, "binary": study.binary}
+    return {"split": study.split.model_dump(mode="json"), "seed": study.study.seed, "binary": study.two_class}
 
 
 STAGE = Stage(

@@ -111,10 +111,10 @@ def test_a_subgroup_is_the_evaluation_of_its_rows() -> None:
     [
         (10, 5, "not estimable: fewer than 11 people"),
         (30, 0, "not estimable: no events"),
-        (30, 9, "not estimable: fewer than 10 events"),
-        (30, 21, "not estimable: fewer than 10 non-events"),
+        (30, 10, "not estimable: fewer than 11 events"),
+        (30, 20, "not estimable: fewer than 11 non-events"),
         (30, 30, "not estimable: no non-events"),
-        (30, 10, ""),
+        (30, 11, ""),
     ],
 )
 def test_a_subgroup_that_is_too_small_says_so(rows: int, events: int, note: str) -> None:

@@ -86,9 +86,9 @@ def test_figures_that_a_few_people_would_carry_are_withheld() -> None:
     few = np.where(np.cumsum(given["event"]) <= 9, given["event"], 0.0)
     frame, _ = measured(event=few)
     assert frame["estimate"].null_count() == frame.height
-    assert set(frame["note"]) == {"not estimable: fewer than 10 events"}
+    assert set(frame["note"]) == {"not estimable: fewer than 11 events"}
     far, _ = measured(horizons=np.array([0.02, 29.9]))
-    assert value(far, "auroc_at_0.02")["note"] == "not estimable: fewer than 10 events by then"
+    assert value(far, "auroc_at_0.02")["note"] == "not estimable: fewer than 11 events by then"
     assert "followed beyond" in value(far, "brier_at_29.9")["note"]
     assert "followed beyond" in value(far, "integrated_brier")["note"]
     assert value(far, "harrell_c")["estimate"] > 0.5

@@ -55,9 +55,21 @@ def study_of(folder: Path, text: str = STUDY, rows: str = ROWS) -> Study:
     return load_study(folder / "study.toml")
 
 
+def test_times_and_causes_of_the_rows_with_a_known_outcome(tmp_path: Path) -> None:
+    timed = STUDY.replace('negative = [">30", "NO"]', 'kind = "survival"\nnegative = ["NO"]\ncompeting = [">30"]')
+    timed = timed.replace('unknown = ["lost"]', 'unknown = ["lost"]\ntime_column = "age"\nhorizons = [45]')
+    timed = timed.replace('columns = ["age"]', "").replace('values = [11, "hospice"]', "values = [11]")
+    found = table_cohort(study_of(tmp_path, timed), tmp_path / "rows.csv").follow_up
+    assert found is not None
+    assert found.rows() == [(0, 50.0, 1), (1, 51.0, 0), (3, 40.0, 2)]
+    with pytest.raises(LabelError, match="missing, infinite or negative in 1 rows"):
+        table_cohort(study_of(tmp_path, timed, ROWS.replace("104,40", "104,?")), tmp_path / "rows.csv")
+
+
 def test_rows_labels_and_flow(tmp_path: Path) -> None:
     study = study_of(tmp_path)
-    labels, flow, quality = table_cohort(study, tmp_path / "rows.csv")
+    labels, flow, quality, follow_up = table_cohort(study, tmp_path / "rows.csv")
+    assert follow_up is None
     assert labels.select("source_row", "subject_id", "value", "status").rows() == [
         (0, 1, 1.0, "observed"), (1, 1, 0.0, "observed"), (4, 3, None, "censored"), (5, 4, None, "censored"),
     ]  # fmt: skip
