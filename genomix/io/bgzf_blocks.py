@@ -68,8 +68,10 @@ def block_groups(
     at, n_text, place = 0, 0, start
     with open_binary(path) as stream:
         stream.seek(start)
+        size: int | None = None
         while stop is None or place <= stop:
-            size = _block_size(raw, at, path)
+            if size is None:
+                size = _block_size(raw, at, path)
             if size is None or at + size > len(raw):
                 more = stream.read(_SLAB_BYTES)
                 if not more:
@@ -83,13 +85,13 @@ def block_groups(
                 raise damaged(path, "a block states more than 64 KiB of text")
             if bounds and n_text + text > text_bytes:
                 read_so_far(place)
-                yield BlockGroup(np.frombuffer(bytes(raw[:at]), dtype=np.uint8), tuple(bounds), n_text)
+                yield BlockGroup(np.frombuffer(raw[:at], dtype=np.uint8), tuple(bounds), n_text)
                 raw, bounds, at, n_text = raw[at:], [], 0, 0
             bounds.append((at, size, text))
-            at, n_text, place = at + size, n_text + text, place + size
+            at, n_text, place, size = at + size, n_text + text, place + size, None
     read_so_far(place)
     if bounds:
-        yield BlockGroup(np.frombuffer(bytes(raw[:at]), dtype=np.uint8), tuple(bounds), n_text)
+        yield BlockGroup(np.frombuffer(raw[:at], dtype=np.uint8), tuple(bounds), n_text)
 
 
 def _block_size(raw: bytearray, at: int, path: Path) -> int | None:

@@ -173,15 +173,29 @@ def check_positions(variants: pl.DataFrame, build: str, *, where: str | None = N
     """Raise a :class:`FormatError` when a position lies beyond its contig's end in ``build``."""
     if build not in CONTIG_LENGTHS:
         return
-    last = variants.group_by("contig").agg(pl.col("position").max()).sort("contig")
-    for contig, position in last.iter_rows():
-        length = CONTIG_LENGTHS[build].get(contig)
+    check_last_positions(
+        dict(variants.group_by("contig").agg(pl.col("position").max()).iter_rows()), build, where=where
+    )
+
+
+def check_last_positions(last: Mapping[str, int | None], build: str, *, where: str | None = None) -> None:
+    """Raise a :class:`FormatError` when a contig's greatest position lies beyond its end in ``build``."""
+    lengths = CONTIG_LENGTHS.get(build, {})
+    for contig in sorted(last):
+        length, position = lengths.get(contig), last[contig]
         if length is not None and position is not None and position > length:
             raise FormatError(
                 f"position {position} on contig {contig} lies beyond its end in {build} ({length})",
                 where=where,
                 hint="declare another build",
             )
+
+
+_CLASS_OF_CONTIG = {
+    **dict.fromkeys(AUTOSOMES, PloidyClass.AUTOSOME),
+    **dict.fromkeys(("XY", "PAR1", "PAR2"), PloidyClass.PAR),
+    "X": PloidyClass.X, "Y": PloidyClass.Y, "MT": PloidyClass.MT,
+}  # fmt: skip
 
 
 def ploidy_classes(
@@ -197,21 +211,18 @@ def ploidy_classes(
     contigs: normalised names, one for each variant; with ``run_lengths`` one for each run of variants on one contig.
     positions: 1-based, (n_variants,).
     """
-    names = pl.Series("contig", contigs, dtype=pl.String)
     place = np.asarray(positions, dtype=np.int64)
-    fixed = {
-        **dict.fromkeys(AUTOSOMES, PloidyClass.AUTOSOME),
-        **dict.fromkeys(("XY", "PAR1", "PAR2"), PloidyClass.PAR),
-        "X": PloidyClass.X, "Y": PloidyClass.Y, "MT": PloidyClass.MT,
-    }  # fmt: skip
-    unique = names.unique(maintain_order=True).to_list()
-    codes = [int(fixed.get(n, PloidyClass.OTHER)) for n in unique]
-    classes = names.replace_strict(unique, codes, return_dtype=pl.Int8).to_numpy().astype(np.int8)
     if run_lengths is not None:
-        classes = np.repeat(classes, run_lengths)
+        codes = [int(_CLASS_OF_CONTIG.get(name, PloidyClass.OTHER)) for name in contigs]
+        classes = np.repeat(np.array(codes, dtype=np.int8), run_lengths)
+    else:
+        names = pl.Series("contig", contigs, dtype=pl.String)
+        unique = names.unique(maintain_order=True).to_list()
+        codes = [int(_CLASS_OF_CONTIG.get(name, PloidyClass.OTHER)) for name in unique]
+        classes = names.replace_strict(unique, codes, return_dtype=pl.Int8).to_numpy().astype(np.int8)
     for contig, (first_end, second_start) in PAR_ENDS.get(build, {}).items():
-        if fixed[contig] not in codes:
+        if _CLASS_OF_CONTIG[contig] not in codes:
             continue
-        on_contig = classes == fixed[contig]
+        on_contig = classes == _CLASS_OF_CONTIG[contig]
         classes[on_contig & ((place <= first_end) | (place >= second_start))] = PloidyClass.PAR
     return classes

@@ -17,7 +17,14 @@ import numpy.typing as npt
 import polars as pl
 
 from genomix.errors import ConfigError, FormatError
-from genomix.io.contigs import CONTIG_LENGTHS, UNKNOWN_BUILD, check_positions, normalise_contigs, resolve_build
+from genomix.io.contigs import (
+    CONTIG_LENGTHS,
+    UNKNOWN_BUILD,
+    check_last_positions,
+    check_positions,
+    normalise_contigs,
+    resolve_build,
+)
 from genomix.io.genotype_format import HET_PHASED, HET_PHASED_REVERSED, MISSING, GenotypeBlock
 from genomix.io.load_options import LoadOptions
 from genomix.io.record_lines import RecordLines
@@ -121,7 +128,7 @@ class LoadSteps:
         self.n_read += block.n_records
         if self._looks_only and isinstance(block.fixed, RecordLines) and block.fixed.is_plain:
             lines = block.fixed.with_normal_contigs()
-            check_positions(lines.last_positions(), self.build, where=self._where)
+            check_last_positions(lines.last_positions(), self.build, where=self._where)
             self._note_lost_dosages(block)
             return replace(block, fixed=lines)
         check_columns(block, self._where)

@@ -63,14 +63,14 @@ class RecordLines:
         """Return the lines with contigs named as :func:`~genomix.io.contigs.normalise_contig` does."""
         return replace(self, contigs=tuple(normalise_contig(name) for name in self.contigs))
 
-    def last_positions(self) -> pl.DataFrame:
-        """Return contig and greatest position of each run."""
-        import polars as pl
-
-        last = np.maximum.reduceat(self.positions, self.run_starts)
-        return pl.DataFrame(
-            {"contig": self.contigs, "position": last}, schema={"contig": pl.String, "position": pl.Int64}
-        )
+    def last_positions(self) -> dict[str, int]:
+        """Return the greatest position of each contig."""
+        last: dict[str, int] = {}
+        for contig, position in zip(
+            self.contigs, np.maximum.reduceat(self.positions, self.run_starts).tolist(), strict=True
+        ):
+            last[contig] = max(position, last.get(contig, position))
+        return last
 
     def frame(self) -> pl.DataFrame:
         """Return the lines as ``RECORDS_SCHEMA``."""
