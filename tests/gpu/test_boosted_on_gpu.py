@@ -1,10 +1,10 @@
 """Boosted trees on CUDA beside the CPU; skipped where XGBoost has no working CUDA device.
 
 Needs numpy, polars, scipy, scikit-learn, xgboost and pytest, nothing else. Stated tolerances, on the margin scale
-(log-odds): trees grown on either device draw their own rows and may differ where two splits gain the same to rounding, so
-AUROC, log loss and RMSE agree within 0.005 (of the labels' spread), and margins differ by less than half of what two
-models differ by that one device grows from the two halves of the training rows; one model moved between devices gives
-margins within 1e-5 of their scale and contributions within 1e-4.
+(log-odds): trees grown on either device may differ where two splits gain the same to rounding, so AUROC, log loss and
+RMSE agree within 0.005 (of the labels' spread), and margins differ by less than half of what two models differ by that
+one device grows from the two halves of the training rows; one model moved between devices gives margins within 1e-5 of
+their scale and contributions within 1e-4.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def test_both_devices_learn_the_same(objective: Objective) -> None:
     halves = [margin_of_half(objective, k, held.X) for k in (0, 1)]
     assert rms(cpu.margin(held.X) - cuda.margin(held.X)) < OTHER_ROWS * rms(halves[0] - halves[1])
     if objective == "binary":
-        assert roc_auc_score(held.y, one) > 0.7  # there is something to learn
+        assert roc_auc_score(held.y, one) > 0.6  # there is something to learn
         assert abs(roc_auc_score(held.y, one) - roc_auc_score(held.y, other)) < METRIC_TOLERANCE
         assert abs(log_loss(held.y, one) - log_loss(held.y, other)) < METRIC_TOLERANCE
     else:
