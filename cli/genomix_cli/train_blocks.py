@@ -39,6 +39,7 @@ def train_blocks(
     from genomix.features.feature_set import open_feature_set
     from genomix.models.block_training import part_of, train_in_blocks
     from genomix.models.bundle import write_bundle
+    from genomix.models.evaluate import shown_metrics
     from genomix.models.given_matrix import KIND_OF_SET, set_rows
     from genomix.models.training import monotone_signs
     from genomix.schemas.features import COLUMNS
@@ -63,7 +64,7 @@ def train_blocks(
         ranges |= training_ranges(some, np.arange(len(train)))
     rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
     considered = done.fitted["linear"].facts["columns_considered"]
-    metrics = {"rows": rows, "metrics": done.metrics.to_dicts(), "conformal": done.coverage,
+    metrics = {"rows": rows, "metrics": shown_metrics(done.metrics), "conformal": done.coverage,
                "columns_of_simpler_models": considered}  # fmt: skip
     about = {"kind": KIND_OF_SET, "target": "label", "objective": objective, "seed": seed}
     digest = write_bundle(

@@ -21,6 +21,7 @@ def train_survival_table(
     from genomix.errors import ConfigError
     from genomix.io.tables import read_text_columns
     from genomix.models.bundle import write_bundle
+    from genomix.models.evaluate import shown_metrics
     from genomix.models.given_table import find_roles
     from genomix.models.survival import at_horizons
     from genomix.models.survival_training import survival_matrix, train_survival
@@ -50,7 +51,7 @@ def train_survival_table(
     )
     rows = {role: len(matrix.rows(0, role)) for role in ("train", "tuning", "held_out", "unused")}
     metrics: dict[str, Any] = {
-        "metrics": done.metrics.to_dicts(), "rows": rows, "columns_that_encode": encoding(matrix, "binary"),
+        "metrics": shown_metrics(done.metrics), "rows": rows, "columns_that_encode": encoding(matrix, "binary"),
         "calibration": done.calibration.to_dicts(),
         "models": {name: dict(fitted.facts) for name, fitted in done.fitted.items()},
     }  # fmt: skip

@@ -290,7 +290,7 @@ def given_in_time(matrix: FeatureMatrix) -> Check:
     """Say of a table study what nothing can show: whether its columns were known before the outcome."""
     claim = "Every column of the table was known when the prediction would be made."
     n = all_columns(matrix).filter(pl.col("source") == "table")["group"].n_unique()
-    found = f"The table states no times: for its {n} columns this rests on the study's word."
+    found = f"The table states no times of its columns: for these {n} it rests on the study's word."
     return Check("given_in_time", "not provable", claim, found)
 
 

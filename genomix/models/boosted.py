@@ -49,7 +49,8 @@ DEFAULTS: Mapping[str, Any] = {
 ``monotone``: for each column 1 (the prediction never falls as it rises), -1 (never rises) or 0; None constrains none.
 
 Classes are never re-weighted: that would spoil the calibration that the report shows. Rows and columns are not
-subsampled by default, so that the CPU and a GPU grow the same trees.
+subsampled by default. Trees that the CPU and a GPU grow of the same rows still differ where two splits gain nearly the
+same; one model computes the same on both.
 """
 
 _OWN = ("max_rounds", "early_stopping_rounds", "rounds", "monotone")

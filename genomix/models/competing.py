@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from genomix.device import Device
 from genomix.errors import ConfigError, LabelError
@@ -88,6 +89,23 @@ def incidence_interval(
     return incidence, np.where(inside, low, np.nan), np.where(inside, high, np.nan)
 
 
+def known_by(
+    time: Float64Array, cause: Float64Array, weights: Float64Array, horizon: float
+) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+    """Return ``weights`` (resamples, rows) times IPCW, 0 where the state at the horizon is not known; and where it is.
+
+    A weight is NaN where a row that counts has no one like it left under observation.
+    """
+    g = censoring_curve(time, (cause > 0).astype(np.float64), weights)
+    ended, beyond = (time <= horizon) & (cause > 0), time > horizon
+    share = np.ones_like(weights)
+    share[:, ended] = g.at(time[ended], before=True)
+    share[:, beyond] = g.at(np.array([horizon]))
+    known = (ended | beyond) & (weights > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(known, weights / np.where(share > 0, share, np.nan), 0.0), ended | beyond
+
+
 def incidence_brier(
     time: Float64Array, cause: Float64Array, predicted: Float64Array, weights: Float64Array, *, of: int,
     horizon: float,
@@ -96,16 +114,9 @@ def incidence_brier(
 
     Who had another event by then counts as without (doi:10.1002/bimj.201000073). NaN where nobody is followed further.
     """
-    any_event = (cause > 0).astype(np.float64)
-    g = censoring_curve(time, any_event, weights)
-    ended, beyond = (time <= horizon) & (cause > 0), time > horizon
-    share = np.ones_like(weights)
-    share[:, ended] = g.at(time[ended], before=True)
-    share[:, beyond] = g.at(np.array([horizon]))
-    known = (ended | beyond) & (weights > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        w = np.where(known, weights / np.where(share > 0, share, np.nan), 0.0)
-    error = (w * (predicted - (ended & (cause == of))) ** 2).sum(axis=1)
+    w, _ = known_by(time, cause, weights, horizon)
+    had, beyond = (time <= horizon) & (cause == of), time > horizon
+    error = (w * (predicted - had) ** 2).sum(axis=1)
     return np.where((weights * beyond).sum(axis=1) > 0, error / weights.sum(axis=1), np.nan)
 
 

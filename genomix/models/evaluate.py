@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from genomix.models.metrics import (
     varies,
 )
 from genomix.models.model import Float64Array, Objective
-from genomix.privacy import SMALL_CELL
+from genomix.privacy import SMALL_CELL, suppress_counts
 from genomix.schemas.features import PREDICTIONS
 from genomix.schemas.results import METRICS
 
@@ -282,6 +283,21 @@ def _record(
         "n_rows": cell.rows.y.size, "n_units": cell.rows.n_units,
         "n_events": cell.rows.n_events if objective == "binary" else None, "note": note or figures.note,
     }  # fmt: skip
+
+
+def shown_metrics(metrics: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return METRICS as they leave a command: ``n_events`` is text where it would give a small count away.
+
+    >>> row = {"n_rows": 200, "n_events": 7}
+    >>> shown_metrics(pl.DataFrame([row, row | {"n_events": 90}, row | {"n_events": 195}]))
+    [{'n_rows': 200, 'n_events': '<11'}, {'n_rows': 200, 'n_events': 90}, {'n_rows': 200, 'n_events': 'withheld'}]
+    """
+    rows = metrics.to_dicts()
+    for row in rows:
+        if row["n_events"] is not None:
+            text = suppress_counts([row["n_events"], row["n_rows"] - row["n_events"]])[0]
+            row["n_events"] = row["n_events"] if text == str(row["n_events"]) else text
+    return rows
 
 
 @dataclass(frozen=True)

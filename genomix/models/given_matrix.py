@@ -19,8 +19,6 @@ from genomix.models.training import roles_by_subject
 from genomix.schemas.features import COLUMNS
 
 KIND_OF_SET = "feature set"
-MAX_VALUES = 1_500_000_000
-"""Values of a dense matrix (6 GB as float32); a feature set of more is read in blocks."""
 
 
 def table_matrix(
@@ -51,14 +49,16 @@ def table_matrix(
     return assemble(load_families(list(options)), options, inputs, index)
 
 
-def set_matrix(found: FeatureSet, objective: Objective, *, held_out: float, tuning: float, seed: int) -> FeatureMatrix:
+def set_matrix(
+    found: FeatureSet, objective: Objective, *, held_out: float, tuning: float, seed: int, max_values: int
+) -> FeatureMatrix:
     """Return a feature set's labelled rows, dense; its own split where it has one, else people are drawn.
 
     Raises
     ------
-    LabelError: no row has a label. ConfigError: too many values for memory.
+    LabelError: no row has a label. ConfigError: more than ``max_values`` values.
     """
-    if values_of(found) > MAX_VALUES:
+    if values_of(found) > max_values:
         raise ConfigError(
             f"{values_of(found):,} values are too many for a dense matrix", where=str(found.folder),
             hint="set_rows, and train in blocks",

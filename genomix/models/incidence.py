@@ -18,6 +18,7 @@ from genomix.models.competing import (
     incidence_brier,
     incidence_expected_observed,
     incidence_interval,
+    known_by,
 )
 from genomix.models.metrics import IntArray, auroc, plan_ranks
 from genomix.models.model import Float64Array
@@ -39,7 +40,7 @@ def incidence_auroc(
     Who had another event by then is without the event (doi:10.1002/sim.5958, definition B). Rows weigh 1/G(t-) where an
     event was seen at t by the horizon, 1/G(horizon) where they are followed beyond it.
     """
-    w, used = _known_by(time, cause, weights, horizon)
+    w, used = known_by(time, cause, weights, horizon)
     rows = np.flatnonzero(used)
     unknown = ~np.isfinite(w[:, rows]).all(axis=1)
     case = (time <= horizon) & (cause == 1)
@@ -47,20 +48,6 @@ def incidence_auroc(
         plan_ranks(case[rows].astype(np.float64), risk[rows]), np.where(np.isfinite(w[:, rows]), w[:, rows], 0.0)
     )
     return np.where(unknown, np.nan, found)
-
-
-def _known_by(
-    time: Float64Array, cause: Float64Array, weights: Float64Array, horizon: float
-) -> tuple[Float64Array, np.ndarray]:
-    """Return weights times IPCW, 0 where the state at the horizon is not known, and where it is: (rows,)."""
-    g = sm.censoring_curve(time, (cause > 0).astype(np.float64), weights)
-    ended, beyond = (time <= horizon) & (cause > 0), time > horizon
-    share = np.ones_like(weights)
-    share[:, ended] = g.at(time[ended], before=True)
-    share[:, beyond] = g.at(np.array([horizon]))
-    known = (ended | beyond) & (weights > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(known, weights / np.where(share > 0, share, np.nan), 0.0), ended | beyond
 
 
 def never_had(time: Float64Array, cause: Float64Array) -> tuple[Float64Array, Float64Array]:

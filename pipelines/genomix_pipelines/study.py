@@ -165,7 +165,8 @@ def table_rules(study: Study) -> Iterator[tuple[object, str]]:
         (f"a time to an event is studied on one split: [split] design is one of {', '.join(designs)}"),
     )
     for key, given in (("[model] monotone", study.model.monotone), ("[study] threshold", study.study.threshold),
-                       ("[report] examples", study.report.examples)):  # fmt: skip
+                       ("[report] examples", study.report.examples),
+                       ("[report] subgroups", "subgroups" in study.report.model_fields_set)):  # fmt: skip
         yield study.survival and given, f"{key} is not made for a time to an event: leave it out"
     reserved = [n for n in table.feature_columns if n in ("subject_id", "source_row")]
     yield reserved, f"a column named {', '.join(reserved)} cannot be a feature: rename it in the table"

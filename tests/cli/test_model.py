@@ -93,6 +93,20 @@ def test_a_device_that_is_not_there_is_an_error_before_anything_is_written(
     assert not out.exists()
 
 
+def test_a_small_count_of_events_is_not_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = folder / "bundle"
+    assert main(["model", "train", str(folder / "train.csv"), *TRAIN, "-o", str(bundle), "--quiet"]) == 0
+    other = pl.read_csv(folder / "other.csv")
+    few = pl.concat([other.filter(pl.col("sick") == "yes").head(7), other.filter(pl.col("sick") == "no").head(193)])
+    few.write_csv(folder / "few.csv")
+    capsys.readouterr()
+    told = folder / "few.json"
+    assert main(["model", "evaluate", str(bundle), str(folder / "few.csv"), "-o", str(told), "--json"]) == 0
+    for found in (json.loads(capsys.readouterr().out), json.loads(told.read_text())):
+        assert {m["n_events"] for m in found["metrics"]} == {"<11"}
+        assert {m["estimate"] for m in found["metrics"]} == {None}
+
+
 def test_the_same_seed_gives_the_same_bundle(folder: Path) -> None:
     assert train(folder, out="one") == train(folder, out="two") == 0
     one, two = (

@@ -117,6 +117,7 @@ def test_without_competing_events_uno_s_index_is_there(tmp_path: Path) -> None:
         ('kind = "survival"', 'kind = "binary"', 8, 'belongs to kind = "survival"'),
         ("resamples = 100", "resamples = 100\nmonotone = { age = 1 }", 8, "leave it out"),
         ("seed = 3", "seed = 3\nthreshold = 0.2", 8, "leave it out"),
+        ("[split]", '[report]\nsubgroups = ["age"]\n\n[split]', 8, "[report] subgroups is not made"),
         ('competing = ["died"]', "", 7, "'died'"),
     ],
 )

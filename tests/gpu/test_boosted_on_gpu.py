@@ -43,9 +43,10 @@ def rows(objective: Objective, n: int = 6000, p: int = 20) -> tuple[Part, Part, 
     X = rng.normal(size=(n, p)).astype(np.float32)
     X[:, p // 2 :] = rng.poisson(0.3, (n, p - p // 2))
     margin = X[:, 0] * (X[:, 1] > 0) + 0.8 * X[:, p // 2] - np.abs(X[:, 2])
+    slope = 2.0 if objective == "binary" else 1.0  # labels of 0 and 1 tell less
     X[:, : p // 2][rng.random((n, p // 2)) < 0.2] = np.nan
     noise = rng.normal(size=n)
-    y = (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(float) if objective == "binary" else margin + noise
+    y = (rng.random(n) < 1 / (1 + np.exp(-slope * margin))).astype(float) if objective == "binary" else margin + noise
     a, b = n // 2, 2 * n // 3
     return Part(X[:a], y[:a]), Part(X[a:b], y[a:b]), Part(X[b:], y[b:])
 
@@ -100,10 +101,11 @@ def test_both_devices_learn_the_same(objective: Objective) -> None:
     halves = [margin_of_half(objective, k, held.X) for k in (0, 1)]
     assert rms(cpu.margin(held.X) - cuda.margin(held.X)) < OTHER_ROWS * rms(halves[0] - halves[1])
     if objective == "binary":
-        assert roc_auc_score(held.y, one) > 0.6  # there is something to learn
+        assert roc_auc_score(held.y, one) > 0.7  # there is something to learn
         assert abs(roc_auc_score(held.y, one) - roc_auc_score(held.y, other)) < METRIC_TOLERANCE
         assert abs(log_loss(held.y, one) - log_loss(held.y, other)) < METRIC_TOLERANCE
     else:
+        assert np.corrcoef(one, other)[0, 1] > 0.999
         errors = [float(np.sqrt(np.mean((held.y - p) ** 2))) for p in (one, other)]
         assert errors[0] < 0.9 * held.y.std()
         assert abs(errors[0] - errors[1]) < METRIC_TOLERANCE * held.y.std()

@@ -77,6 +77,7 @@ def evaluate(
     from genomix.models.bundle import read_bundle
     from genomix.models.bundle_subgroups import group_labels_of, measure_subgroups
     from genomix.models.drift import Counter as DriftCounter
+    from genomix.models.evaluate import shown_metrics
     from genomix.models.scoring import measure, score, write_recalibrated
     from genomix.models.scoring import recalibrate as learn
     from genomix.provenance import output_errors, write_json
@@ -110,7 +111,7 @@ def evaluate(
     rows = pl.concat(scored)
     metrics = measure(found, rows, seed=seed, n_resamples=resamples)
     content: dict[str, Any] = {
-        "metrics": metrics.to_dicts(), "rows": rows.height, "labelled": int(rows["label"].is_not_null().sum()),
+        "metrics": shown_metrics(metrics), "rows": rows.height, "labelled": int(rows["label"].is_not_null().sum()),
         "absent_columns": list(lacking), "rows_with_an_unknown_category": dict(unseen),
     }  # fmt: skip
     drift = None if counter is None else counter.table()
@@ -124,7 +125,8 @@ def evaluate(
         moved = learn(found, rows, method=recalibrate.value, share=recalibrate_share, seed=seed, n_resamples=resamples)
         content["recalibration"] = {
             "calibrator": moved.calibrator.to_json(), "rows_learned_from": moved.n_learned,
-            "rows_measured": moved.n_measured, "before": moved.before.to_dicts(), "after": moved.after.to_dicts(),
+            "rows_measured": moved.n_measured, "before": shown_metrics(moved.before),
+            "after": shown_metrics(moved.after),
         }  # fmt: skip
         if new_bundle is not None:
             content["recalibration"]["manifest_sha256"] = write_recalibrated(new_bundle, found, moved)

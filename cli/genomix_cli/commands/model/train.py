@@ -131,6 +131,7 @@ def train(
     from genomix.errors import ConfigError, InputNotFoundError, OutputError
     from genomix.explain.response import training_ranges
     from genomix.models.bundle import write_bundle
+    from genomix.models.evaluate import shown_metrics
     from genomix.models.given_table import KIND
     from genomix.models.training import monotone_signs
     from genomix.models.training import train as train_models
@@ -182,7 +183,7 @@ def train(
                 device=chosen, signs=_signs(monotone or []), quiet=quiet, as_json=as_json,
             )  # fmt: skip
             return
-        matrix, about = _of_set(data, asked, held_out, tuning, seed)
+        matrix, about = _of_set(data, asked, held_out, tuning, seed, memory)
     else:
         if target is None:
             raise ConfigError("a table needs --target", hint="--target COLUMN")
@@ -205,7 +206,7 @@ def train(
         matrix, target=about["target"], objective=about["objective"], seed=seed, device=chosen, n_resamples=resamples,
         options=options,
     )  # fmt: skip
-    metrics |= {"metrics": done.metrics.to_dicts(), "conformal": done.coverage}
+    metrics |= {"metrics": shown_metrics(done.metrics), "conformal": done.coverage}
     if about["kind"] == KIND:
         metrics["columns_that_encode"] = encoding(matrix, about["objective"])
     digest = write_bundle(
@@ -274,15 +275,17 @@ def _of_table(
 
 
 def _of_set(
-    data: Path, objective: Any, held_out: float, tuning: float, seed: int
+    data: Path, objective: Any, held_out: float, tuning: float, seed: int, memory_gb: float
 ) -> tuple[FeatureMatrix, dict[str, Any]]:
     from genomix.features.feature_set import open_feature_set
     from genomix.models.given_matrix import KIND_OF_SET, set_matrix
-    from genomix_cli.train_blocks import objective_of
+    from genomix_cli.train_blocks import VALUES_PER_GB, objective_of
 
     found = open_feature_set(data)
     objective = objective or objective_of(found)
-    matrix = set_matrix(found, objective, held_out=held_out, tuning=tuning, seed=seed)
+    matrix = set_matrix(
+        found, objective, held_out=held_out, tuning=tuning, seed=seed, max_values=int(memory_gb * VALUES_PER_GB)
+    )
     return matrix, {"kind": KIND_OF_SET, "target": "label", "objective": objective}
 
 
