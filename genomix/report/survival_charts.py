@@ -42,6 +42,7 @@ def draw_risk_groups(frame: pl.DataFrame, names: Sequence[str], unit: str, label
         part = frame.filter(pl.col("group") == group).sort("time")
         time, y = part["time"].to_numpy(), 100 * part["incidence"].to_numpy()
         low, high = (100 * part[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in ("low", "high"))
+        low, high = (np.where(time == 0, 0.0, edge) for edge in (low, high))  # at the start nobody had the event
         known = np.isfinite(low)
         colour = _COLOURS[group if len(names) == 3 else 2 * group]
         axes.fill_between(time[known], low[known], high[known], color=colour, alpha=0.15, linewidth=0)
